@@ -1,0 +1,99 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// A streaming API gateway for the OpenAPI documents of Amazon API Gateway.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sluicegate",
+    version,
+    about = "A streaming API gateway for the OpenAPI documents of Amazon API Gateway",
+    after_help = "Examples:\n  \
+        sluicegate serve openapi.yaml            serve a document on 127.0.0.1:8080\n  \
+        sluicegate check openapi.yaml            say what is wrong with it, and what AWS would reject\n  \
+        sluicegate routes openapi.yaml GET /a/b  explain which route answers a request\n\n\
+        CONFIG is a sluicegate.yaml or a bare OpenAPI document (YAML or JSON); `-` reads standard input.",
+    disable_help_subcommand = true
+)]
+pub(super) struct Sluicegate {
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Serve the APIs of a configuration
+    Serve(Serve),
+    /// Say what is wrong with configurations, and how to mend it
+    Check(Check),
+    /// List the routes of a configuration, or explain which one answers a request
+    Routes(Routes),
+    /// Print the JSON Schema of sluicegate.yaml, for editors
+    Schema,
+}
+
+/// Serve the APIs of a configuration
+#[derive(Debug, Args)]
+#[command(after_help = "Environment:\n  \
+    RUST_LOG  how much the program's own log tells, such as `debug` or `sluicegate=trace`\n\n\
+    Signals:\n  \
+    SIGTERM   stop: not ready at once, no new connections after `shutdown.preStopDelayInMillis`, open requests may finish\n  \
+    SIGINT    stop without the delay; open requests have 10 seconds\n  \
+    A second signal stops at once.")]
+pub(super) struct Serve {
+    /// A sluicegate.yaml or an OpenAPI document; `-` reads standard input
+    #[arg(value_name = "CONFIG", default_value = "sluicegate.yaml")]
+    pub(super) config: PathBuf,
+    /// The address to listen on, in place of the first listener's
+    #[arg(long, env = "SLUICEGATE_LISTEN", value_name = "ADDRESS")]
+    pub(super) listen: Option<String>,
+    /// Worker threads; by default one for each CPU this process may use
+    #[arg(long, env = "SLUICEGATE_WORKERS", value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(super) workers: Option<u32>,
+    /// Refuse to start if any method can't be served, rather than answer it with 500
+    #[arg(long)]
+    pub(super) strict: bool,
+}
+
+/// Say what is wrong with configurations, and how to mend it
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit status: 0 if there are no errors (there may be warnings), 1 if there are, 2 for wrong usage.\n\
+    Every code is explained in docs/diagnostics.md."
+)]
+pub(super) struct Check {
+    /// Configurations or OpenAPI documents; `-` reads standard input
+    #[arg(value_name = "CONFIG", required = true)]
+    pub(super) configs: Vec<PathBuf>,
+    /// How findings are shown
+    #[arg(long, value_enum, default_value_t = Format::Human)]
+    pub(super) format: Format,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Human,
+    /// For programs: one JSON array
+    Json,
+}
+
+/// List the routes of a configuration, or explain which one answers a request
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    sluicegate routes openapi.yaml\n  \
+    sluicegate routes openapi.yaml GET /pets/7\n  \
+    sluicegate routes sluicegate.yaml GET http://api.example.com/prod/pets/7")]
+pub(super) struct Routes {
+    /// A sluicegate.yaml or an OpenAPI document; `-` reads standard input
+    #[arg(value_name = "CONFIG")]
+    pub(super) config: PathBuf,
+    /// The request's method
+    #[arg(value_name = "METHOD", requires = "path")]
+    pub(super) method: Option<String>,
+    /// The request's path, or its URL if the host matters
+    #[arg(value_name = "PATH")]
+    pub(super) path: Option<String>,
+}

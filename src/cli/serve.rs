@@ -1,0 +1,169 @@
+//! `sluicegate serve`.
+
+use std::{
+    io::{IsTerminal as _, stderr},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{args::Serve, check::summary, complain};
+use crate::{
+    admin,
+    config::{
+        build::Overrides,
+        codes::Severity,
+        diagnostics::Diagnostics,
+        load,
+        model::{Model, Shutdown},
+        render::render,
+    },
+    server::run::{Server, StartFault},
+    telemetry::{log, writer},
+    types::lifecycle::{Conductor, Phase},
+};
+
+/// How long open requests have after Ctrl-C at a terminal.
+const INTERRUPT_DRAIN: Duration = Duration::from_secs(10);
+
+pub(super) fn run(serve: &Serve) -> ExitCode {
+    let overrides = Overrides {
+        listen: serve.listen.clone(),
+        workers: serve.workers.map(|count| count as usize),
+    };
+    let loaded = load(&serve.config, &overrides);
+    tell(&loaded.diagnostics);
+    let is_refused = serve.strict && loaded.diagnostics.errors() > 0;
+    let Some(model) = loaded.model.filter(|_| !is_refused) else {
+        complain(&format!(
+            "{}: the gateway was not started\n",
+            summary(&loaded.diagnostics)
+        ));
+        return ExitCode::from(1);
+    };
+    log::start();
+    let code = match start(&model) {
+        Ok(running) => running.until_stopped(model.shutdown),
+        Err(fault) => {
+            let hint = fault
+                .hint
+                .as_ref()
+                .map_or(String::new(), |hint| format!("hint: {hint}\n"));
+            complain(&format!("error: {fault}\n{hint}"));
+            ExitCode::from(1)
+        }
+    };
+    writer::flush(Duration::from_secs(2));
+    code
+}
+
+/// Shows all findings, and at the end what they come to.
+fn tell(diagnostics: &Diagnostics) {
+    let colour = stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    complain(&render(diagnostics, colour));
+    let methods = diagnostics.count(Severity::MethodError);
+    if methods > 0 && !diagnostics.is_fatal() {
+        complain(&format!(
+            "{}: the methods concerned are answered 500, all others work\n",
+            summary(diagnostics)
+        ));
+    }
+}
+
+/// A gateway that runs.
+pub(super) struct Running {
+    server: Server,
+    control: tokio::runtime::Runtime,
+}
+
+/// Starts a gateway and tells where it listens.
+pub(super) fn start(model: &Model) -> Result<Running, StartFault> {
+    let fault = |error: std::io::Error| StartFault {
+        message: format!("can't start the control thread: {error}"),
+        hint: None,
+    };
+    let control = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .map_err(fault)?;
+    let server = Server::start(model)?;
+    if let Some(address) = model.admin {
+        control
+            .block_on(admin::start(address, server.conductor().clone()))
+            .map_err(|error| StartFault {
+                message: format!("can't listen on the admin address {address}: {error}"),
+                hint: Some("choose another address under `admin:`".to_owned()),
+            })?;
+    }
+    crate::server::health::start(&control, model, server.shared());
+    for (address, is_tls) in server.addresses() {
+        let scheme = if *is_tls { "https" } else { "http" };
+        tracing::info!(
+            workers = server.workers(),
+            "listening on {scheme}://{address}"
+        );
+    }
+    Ok(Running { server, control })
+}
+
+impl Running {
+    /// Serves until a signal stops it.
+    fn until_stopped(self, shutdown: Shutdown) -> ExitCode {
+        let conductor = self.server.conductor().clone();
+        let permits = self.server.permits().clone();
+        self.control.spawn(async move {
+            let Ok(patience) = await_signal(shutdown).await else {
+                return;
+            };
+            let announcing = announce_open(permits);
+            let second = await_signal(shutdown);
+            tokio::select! {
+                () = drain(&conductor, patience) => {}
+                _ = second => tracing::warn!("second signal: stopping at once"),
+                () = announcing => {}
+            }
+            conductor.advance(Phase::Cut);
+        });
+        self.server.join();
+        tracing::info!("stopped");
+        ExitCode::SUCCESS
+    }
+}
+
+/// Waits for SIGTERM or SIGINT. How long the shutdown may take.
+async fn await_signal(shutdown: Shutdown) -> std::io::Result<Shutdown> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {
+            tracing::info!("SIGTERM: shutting down");
+            Ok(shutdown)
+        }
+        _ = interrupt.recv() => {
+            tracing::info!("SIGINT: shutting down");
+            Ok(Shutdown { pre_stop_delay: Duration::ZERO, drain_timeout: INTERRUPT_DRAIN })
+        }
+    }
+}
+
+async fn drain(conductor: &Conductor, shutdown: Shutdown) {
+    conductor.advance(Phase::Unready);
+    tokio::time::sleep(shutdown.pre_stop_delay).await;
+    conductor.advance(Phase::Draining);
+    tokio::time::sleep(shutdown.drain_timeout).await;
+}
+
+/// Says now and then how many connections are still waited for.
+async fn announce_open(permits: Arc<crate::server::accept::Permits>) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        tracing::info!(
+            connections = permits.open(),
+            "waiting for open connections to end"
+        );
+    }
+}

@@ -1,0 +1,251 @@
+//! One API: its facts, its methods, its gateway responses.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::{gateway_responses, integration, lint, overrides};
+use crate::{
+    config::{
+        codes::Code,
+        diagnostics::Diagnostics,
+        document::{
+            file::{Cursor, File},
+            settings::{self as said, Defaults, EndpointType},
+        },
+        intrinsics::{self, Bindings},
+        locate,
+        model::{Api, Domain, ExecutionLog, Method, VpcLink},
+        openapi::{
+            base_path,
+            operations::{Operation, operations, short_id},
+            recognise,
+            security::{self, checks},
+        },
+    },
+    types::site::Site,
+};
+
+/// Bytes of a document that API Gateway imports.
+const MOST_IMPORTED: usize = 6 * 1024 * 1024;
+
+/// What an API is built from.
+pub(super) struct Source<'a> {
+    /// The document.
+    pub(super) file: &'a File,
+    /// What the settings say about the API.
+    pub(super) said: &'a said::Api,
+    /// What they say about all.
+    pub(super) gateway: &'a Defaults,
+    /// VPC links by id.
+    pub(super) vpc_links: &'a BTreeMap<String, VpcLink>,
+}
+
+impl Source<'_> {
+    /// The value of a stage variable.
+    pub(super) fn stage_variable(&self, name: &str) -> Option<String> {
+        self.said.stage_variables.get(name).cloned()
+    }
+
+    /// Names of the document's CloudFormation values.
+    pub(super) fn bindings(&self) -> &Bindings {
+        &self.said.bindings
+    }
+}
+
+/// Builds the API of a document. `None` if the document can't be read as one.
+pub(super) fn build(source: &Source<'_>, diagnostics: &mut Diagnostics) -> Option<Api> {
+    let root = Cursor::root(source.file);
+    let version = recognise(&root, diagnostics)?;
+    if source.file.text.len() > MOST_IMPORTED {
+        let message = format!(
+            "the document has {} bytes; API Gateway imports at most 6 MB",
+            source.file.text.len()
+        );
+        diagnostics.push(root.report_key(Code::W120, message));
+    }
+    security::check_root(&root, diagnostics);
+    check_stage_variables(source, &root, diagnostics);
+    overrides::check_keys(&root, diagnostics);
+    let defaults = overrides::merge(&source.said.defaults, source.gateway);
+    let defaults = overrides::overlay(&defaults, &root, diagnostics);
+    let prefix = base_path::prefix(&root, version, source.said.import_base_path);
+    let operations = operations(&root, &prefix, diagnostics);
+    let mut methods = Vec::new();
+    for operation in &operations {
+        methods.push(method(source, &root, operation, &defaults, diagnostics));
+    }
+    lint::catch_alls(&operations, diagnostics);
+    Some(Api {
+        site: site(source, &root),
+        domains: source
+            .said
+            .domains
+            .iter()
+            .map(|name| domain(name))
+            .collect(),
+        methods,
+        gateway_responses: gateway_responses::build(source, &root, diagnostics),
+        access_log: None,
+        execution_log: match source.said.execution_log {
+            said::ExecutionLog::Off => ExecutionLog::Off,
+            said::ExecutionLog::Error => ExecutionLog::Error,
+            said::ExecutionLog::Info => ExecutionLog::Info,
+        },
+        minimum_compression_size: compression(&root, diagnostics),
+    })
+}
+
+fn method(
+    source: &Source<'_>,
+    root: &Cursor<'_>,
+    operation: &Operation<'_>,
+    defaults: &Defaults,
+    diagnostics: &mut Diagnostics,
+) -> Method {
+    let mut defaults = defaults.clone();
+    for level in [&operation.item, &operation.operation] {
+        overrides::check_keys(level, diagnostics);
+        defaults = overrides::overlay(&defaults, level, diagnostics);
+    }
+    Method {
+        verb: operation.verb.clone(),
+        resource: operation.resource.clone(),
+        unenforced: unenforced(root, operation, diagnostics),
+        integration: integration::build(source, root, operation, &defaults, diagnostics),
+    }
+}
+
+/// The checks that make the method fail closed.
+fn unenforced(
+    root: &Cursor<'_>,
+    operation: &Operation<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Vec<String> {
+    const KEY: &str = "x-sluicegate-unprotected";
+    let asked = checks(root, operation);
+    if asked.is_empty() {
+        return asked;
+    }
+    let integration = operation.operation.get("x-amazon-apigateway-integration");
+    let levels = [
+        integration.as_ref(),
+        Some(&operation.operation),
+        Some(&operation.item),
+        Some(root),
+    ];
+    let unprotected = levels
+        .into_iter()
+        .flatten()
+        .find_map(|level| level.get(KEY));
+    let name = operation.name();
+    let list = asked.join(" and ");
+    if let Some(unprotected) = unprotected.filter(|it| *it.value == Value::Bool(true)) {
+        let message = format!("`{name}` is served without {list}, because `{KEY}` says so");
+        diagnostics.push(
+            unprotected
+                .report_key(Code::W112, message)
+                .of_method(Some(&name)),
+        );
+        return Vec::new();
+    }
+    let message = format!(
+        "`{name}` asks for {list}, which Sluicegate doesn't enforce yet: every request is answered 500"
+    );
+    let at = operation
+        .operation
+        .get("security")
+        .unwrap_or_else(|| operation.operation.clone());
+    let finding = at.report_key(Code::E041, message).of_method(Some(&name));
+    diagnostics.push(finding.hint(format!(
+        "to serve it without the check, say `{KEY}: true` in the operation or at the root"
+    )));
+    asked
+}
+
+fn site(source: &Source<'_>, root: &Cursor<'_>) -> Site {
+    let said = source.said;
+    let title = root.get("info").and_then(|info| info.get("title"));
+    let title = title
+        .and_then(|title| intrinsics::resolve(title.value, source.bindings()))
+        .map(|title| title.text);
+    let name = title.unwrap_or_else(|| "api".to_owned());
+    let pseudo = |name: &str| intrinsics::lookup(source.bindings(), name).unwrap_or_default();
+    let base_path = said
+        .base_path
+        .as_deref()
+        .unwrap_or_default()
+        .trim_matches('/');
+    let mut stage_variables: Vec<(Box<str>, Box<str>)> = said
+        .stage_variables
+        .iter()
+        .map(|(key, value)| (key.as_str().into(), value.as_str().into()))
+        .collect();
+    stage_variables.sort();
+    Site {
+        api_id: said
+            .id
+            .as_deref()
+            .map_or_else(|| short_id(&name, 10), Into::into),
+        deployment_id: short_id(&source.file.text, 6),
+        api_name: name.into(),
+        stage: said.stage.as_deref().unwrap_or("default").into(),
+        account_id: pseudo("AWS::AccountId").into(),
+        region: pseudo("AWS::Region").into(),
+        endpoint_type: match said.endpoint_type {
+            EndpointType::Regional => "REGIONAL",
+            EndpointType::Edge => "EDGE",
+            EndpointType::Private => "PRIVATE",
+        },
+        base_path: if base_path.is_empty() {
+            "".into()
+        } else {
+            format!("/{base_path}").into()
+        },
+        stage_variables,
+    }
+}
+
+fn domain(name: &str) -> Domain {
+    let name = name.to_ascii_lowercase();
+    match name.strip_prefix("*.") {
+        Some(rest) => Domain {
+            name: rest.into(),
+            is_wildcard: true,
+        },
+        None => Domain {
+            name: name.into(),
+            is_wildcard: false,
+        },
+    }
+}
+
+fn compression(root: &Cursor<'_>, diagnostics: &mut Diagnostics) -> Option<u64> {
+    let said = root.get("x-amazon-apigateway-minimum-compression-size")?;
+    let size = said.value.as_u64().or_else(|| said.str()?.parse().ok());
+    if size.is_none_or(|size| size > 10 * 1024 * 1024) {
+        let finding = said.report(
+            Code::E014,
+            "the minimum compression size is outside its range",
+        );
+        diagnostics.push(finding.label("expected 0 to 10485760"));
+        return None;
+    }
+    size
+}
+
+/// Stage variables that API Gateway would refuse.
+fn check_stage_variables(source: &Source<'_>, root: &Cursor<'_>, diagnostics: &mut Diagnostics) {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~:/?#&=,".contains(c);
+    for (name, value) in &source.said.stage_variables {
+        let is_name =
+            name.len() <= 64 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
+        if !is_name || value.len() > 512 || !value.chars().all(allowed) {
+            let message = format!("API Gateway refuses the stage variable `{name}`");
+            diagnostics.push(root.report_key(Code::W123, message).hint(
+                "names have up to 64 letters, digits and `_`; values up to 512 of `A-Z a-z 0-9 - . _ ~ : / ? # & = ,`",
+            ));
+        }
+    }
+    debug_assert!(source.file.text.len() <= locate::MOST_BYTES);
+}

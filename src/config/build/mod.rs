@@ -1,0 +1,123 @@
+//! From what the files say to what they mean.
+
+mod api;
+mod gateway_responses;
+mod http_proxy;
+mod integration;
+mod lambda;
+mod lint;
+mod mock;
+mod overrides;
+mod settings;
+
+use std::path::{Path, PathBuf};
+
+use super::{
+    diagnostics::Diagnostics,
+    document::{
+        file::{Cursor, File},
+        settings::{Api, Settings},
+        shape,
+    },
+    model::Model,
+    openapi::looks_like_definition,
+    schema::settings_schema,
+};
+
+/// A configuration that was read.
+#[derive(Debug)]
+pub struct Loaded {
+    /// What it means; `None` if it can't be served.
+    pub model: Option<Model>,
+    /// Everything found wrong with it.
+    pub diagnostics: Diagnostics,
+}
+
+/// What the environment and the command line say over the file.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// The first listener's address.
+    pub listen: Option<String>,
+    /// Worker threads.
+    pub workers: Option<usize>,
+}
+
+/// Reads a `sluicegate.yaml` or a bare OpenAPI document; `-` is standard input.
+pub fn load(path: &Path, overrides: &Overrides) -> Loaded {
+    let mut diagnostics = Diagnostics::default();
+    let model = File::read(path, &mut diagnostics).and_then(|file| {
+        let base = path.parent().map(Path::to_path_buf).unwrap_or_default();
+        read(&file, base, overrides, &mut diagnostics)
+    });
+    let model = model.filter(|_| !diagnostics.is_fatal());
+    Loaded { model, diagnostics }
+}
+
+/// Reads a configuration from a text, whose paths are relative to the current directory.
+pub fn load_text(name: &str, text: &str, overrides: &Overrides) -> Loaded {
+    let mut diagnostics = Diagnostics::default();
+    let file = File::parse(&name.into(), text, &mut diagnostics);
+    let model = file.and_then(|file| read(&file, PathBuf::new(), overrides, &mut diagnostics));
+    let model = model.filter(|_| !diagnostics.is_fatal());
+    Loaded { model, diagnostics }
+}
+
+fn read(
+    file: &File,
+    base: PathBuf,
+    overrides: &Overrides,
+    diagnostics: &mut Diagnostics,
+) -> Option<Model> {
+    let root = Cursor::root(file);
+    // A bare document is a configuration with one API and nothing said about it.
+    let implied = looks_like_definition(&root).then(|| Settings {
+        apis: vec![Api {
+            definition: file.name.to_string(),
+            ..Api::default()
+        }],
+        ..Settings::default()
+    });
+    let definition = implied.is_some().then_some(file);
+    let settings = match implied {
+        Some(settings) => settings,
+        None => read_settings(&root, diagnostics)?,
+    };
+    let builder = settings::Builder {
+        file: definition.is_none().then_some(file),
+        base,
+        settings: &settings,
+        overrides,
+        diagnostics,
+    };
+    Some(builder.build(definition))
+}
+
+fn read_settings(root: &Cursor<'_>, diagnostics: &mut Diagnostics) -> Option<Settings> {
+    let mut value = root.value.clone();
+    if value.is_null() {
+        return Some(Settings::default());
+    }
+    if !shape::check(root, &settings_schema(), diagnostics) {
+        return None;
+    }
+    drop_empty(&mut value);
+    match serde_json::from_value(value) {
+        Ok(settings) => Some(settings),
+        Err(error) => {
+            diagnostics.push(root.report_key(super::codes::Code::E011, error.to_string()));
+            None
+        }
+    }
+}
+
+/// Keys without a value are as good as absent.
+fn drop_empty(value: &mut serde_json::Value) {
+    match value {
+        serde_json::Value::Object(map) => {
+            map.retain(|_, member| !member.is_null());
+            map.values_mut().for_each(drop_empty);
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(drop_empty),
+        _ => {}
+    }
+}

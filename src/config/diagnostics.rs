@@ -1,0 +1,194 @@
+//! Findings: what is wrong, where, and how to mend it. All at once, never just the first.
+
+use std::{collections::HashMap, ops::Range, sync::Arc};
+
+use serde::Serialize;
+
+use super::codes::{Code, Severity};
+
+/// A place in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The bytes it covers.
+    pub span: Range<usize>,
+    /// Its line, from 1.
+    pub line: usize,
+    /// Its column in characters, from 1.
+    pub column: usize,
+}
+
+impl Place {
+    /// The place of `span` in `text`.
+    pub fn of(text: &str, span: Range<usize>) -> Place {
+        let start = text.floor_char_boundary(span.start.min(text.len()));
+        let end = text.floor_char_boundary(span.end.clamp(start, text.len()));
+        let before = text.get(..start).unwrap_or_default();
+        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
+        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
+        let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
+        Place {
+            span: start..end,
+            line,
+            column,
+        }
+    }
+}
+
+/// One finding.
+#[derive(Clone, Debug)]
+pub struct Diagnostic {
+    /// Which finding it is.
+    pub code: Code,
+    /// What is wrong, in one sentence: lower case, no final period, literals in backticks.
+    pub message: String,
+    /// The file it is in.
+    pub file: Arc<str>,
+    /// Where in the file, if it is about a place in it.
+    pub place: Option<Place>,
+    /// What is expected right there.
+    pub label: String,
+    /// How to mend it.
+    pub hint: Option<String>,
+    /// The resource and method it makes unusable, as `GET /pets`.
+    pub method: Option<String>,
+}
+
+impl Diagnostic {
+    /// A finding about a file as a whole.
+    pub fn new(code: Code, file: &Arc<str>, message: impl Into<String>) -> Diagnostic {
+        Diagnostic {
+            code,
+            message: message.into(),
+            file: file.clone(),
+            place: None,
+            label: String::new(),
+            hint: None,
+            method: None,
+        }
+    }
+
+    /// With its place.
+    #[must_use]
+    pub fn at(mut self, place: Option<Place>) -> Diagnostic {
+        self.place = place;
+        self
+    }
+
+    /// With a label for the place.
+    #[must_use]
+    pub fn label(mut self, label: impl Into<String>) -> Diagnostic {
+        self.label = label.into();
+        self
+    }
+
+    /// With a hint.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> Diagnostic {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// About the method of a resource.
+    #[must_use]
+    pub fn of_method(mut self, method: Option<&str>) -> Diagnostic {
+        self.method = method.map(ToOwned::to_owned);
+        self
+    }
+}
+
+/// All findings about a configuration, and the texts they point into.
+#[derive(Debug, Default)]
+pub struct Diagnostics {
+    list: Vec<Diagnostic>,
+    texts: HashMap<Arc<str>, Arc<str>>,
+}
+
+impl Diagnostics {
+    /// Adds a finding.
+    pub fn push(&mut self, diagnostic: Diagnostic) {
+        self.list.push(diagnostic);
+    }
+
+    /// Makes a file's text known, so that findings can quote it.
+    pub fn add_text(&mut self, file: &Arc<str>, text: &Arc<str>) {
+        self.texts.insert(file.clone(), text.clone());
+    }
+
+    /// Takes over another's findings.
+    pub fn extend(&mut self, other: Diagnostics) {
+        self.list.extend(other.list);
+        self.texts.extend(other.texts);
+    }
+
+    /// The findings in the order of their files and lines.
+    pub fn sorted(&self) -> Vec<&Diagnostic> {
+        let mut sorted: Vec<&Diagnostic> = self.list.iter().collect();
+        sorted.sort_by_key(|diagnostic| {
+            let at = diagnostic
+                .place
+                .as_ref()
+                .map_or(0, |place| place.span.start);
+            (diagnostic.file.clone(), at, diagnostic.code)
+        });
+        sorted
+    }
+
+    /// Whether the gateway can't start.
+    pub fn is_fatal(&self) -> bool {
+        self.count(Severity::Error) > 0
+    }
+
+    /// How many findings of a severity there are.
+    pub fn count(&self, severity: Severity) -> usize {
+        self.list
+            .iter()
+            .filter(|diagnostic| diagnostic.code.severity() == severity)
+            .count()
+    }
+
+    /// How many findings are errors of either kind.
+    pub fn errors(&self) -> usize {
+        self.count(Severity::Error) + self.count(Severity::MethodError)
+    }
+
+    /// The text of a file that was read.
+    pub fn text(&self, file: &str) -> Option<&Arc<str>> {
+        self.texts.get(file)
+    }
+
+    /// The findings for programs.
+    pub fn to_json(&self) -> serde_json::Value {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Row<'a> {
+            code: &'static str,
+            severity: &'static str,
+            message: &'a str,
+            file: &'a str,
+            line: Option<usize>,
+            column: Option<usize>,
+            #[serde(skip_serializing_if = "str::is_empty")]
+            label: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            hint: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            method: Option<&'a str>,
+        }
+        let rows = self.sorted().into_iter().map(|diagnostic| Row {
+            code: diagnostic.code.as_str(),
+            severity: if diagnostic.code.severity() == Severity::Warning {
+                "warning"
+            } else {
+                "error"
+            },
+            message: &diagnostic.message,
+            file: &diagnostic.file,
+            line: diagnostic.place.as_ref().map(|place| place.line),
+            column: diagnostic.place.as_ref().map(|place| place.column),
+            label: &diagnostic.label,
+            hint: diagnostic.hint.as_deref(),
+            method: diagnostic.method.as_deref(),
+        });
+        serde_json::to_value(rows.collect::<Vec<_>>()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,5 @@
+//! What the files say: texts with their places, and the shape of `sluicegate.yaml`.
+
+pub mod file;
+pub mod settings;
+pub mod shape;

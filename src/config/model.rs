@@ -1,0 +1,389 @@
+//! What the configuration means: validated, resolved, with every default filled in. The pipeline sees only this.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+
+use http::{Method as HttpMethod, StatusCode};
+
+use super::{mapping::Source, uri::UriTemplate};
+use crate::{
+    stream::{clocks::Limits, shaper::Bandwidth},
+    types::{
+        fault::ResponseType,
+        known::Known,
+        site::{Resource, Site},
+        template::Template,
+    },
+};
+
+/// A gateway.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// Where requests are taken.
+    pub listeners: Vec<Listener>,
+    /// The operator's address.
+    pub admin: Option<SocketAddr>,
+    /// Worker threads; `None` for one per CPU.
+    pub workers: Option<usize>,
+    /// The APIs, in the order of the configuration.
+    pub apis: Vec<Api>,
+    /// Targets by VPC link id.
+    pub vpc_links: BTreeMap<String, VpcLink>,
+    /// The record of requests that reach no API, and of those whose API has none of its own.
+    pub access_log: AccessLog,
+    /// Limits on heads and connections.
+    pub http: Http,
+    /// How it stops.
+    pub shutdown: Shutdown,
+    /// The gateway's name in `Via`.
+    pub instance_id: Box<str>,
+}
+
+/// An address that takes requests.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Where.
+    pub address: SocketAddr,
+    /// TLS, if any.
+    pub tls: Option<Tls>,
+    /// HTTP/2 with prior knowledge.
+    pub h2c: bool,
+}
+
+/// TLS of a listener.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// Certificate and key files.
+    pub certificates: Vec<(PathBuf, PathBuf)>,
+    /// Whether an unknown server name fails the handshake.
+    pub refuse_unknown_names: bool,
+}
+
+/// Limits on heads and connections.
+#[derive(Clone, Debug)]
+pub struct Http {
+    /// Bytes of a request line.
+    pub request_line: usize,
+    /// Bytes of all header lines.
+    pub header: usize,
+    /// From accept to the first byte, and for the TLS handshake.
+    pub first_byte: Duration,
+    /// From a request's first byte to the end of its head.
+    pub head: Duration,
+    /// Between two requests.
+    pub keep_alive: Duration,
+    /// Client connections; `None` derives the number from the descriptor limit.
+    pub max_connections: Option<usize>,
+    /// Whether names with `_` are passed on to HTTP backends.
+    pub pass_underscores: bool,
+}
+
+/// How the gateway stops.
+#[derive(Clone, Copy, Debug)]
+pub struct Shutdown {
+    /// Still accepting while not ready.
+    pub pre_stop_delay: Duration,
+    /// From then until open requests are cut.
+    pub drain_timeout: Duration,
+}
+
+/// Where records go and what they say.
+#[derive(Clone, Debug)]
+pub struct AccessLog {
+    /// The sink.
+    pub sink: LogSink,
+    /// The line.
+    pub format: Template,
+}
+
+/// Where log lines go.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum LogSink {
+    /// Nowhere.
+    None,
+    /// Standard output.
+    Stdout,
+    /// A file, appended to.
+    File(PathBuf),
+}
+
+/// What a VPC link stands for.
+#[derive(Clone, Debug)]
+pub struct VpcLink {
+    /// The targets.
+    pub targets: Vec<Origin>,
+    /// The active check, if any.
+    pub health_check: Option<HealthCheck>,
+}
+
+/// An active health check.
+#[derive(Clone, Debug)]
+pub struct HealthCheck {
+    /// The path to GET.
+    pub path: String,
+    /// Between two checks.
+    pub interval: Duration,
+    /// Until one has failed.
+    pub timeout: Duration,
+}
+
+/// Scheme, host and port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// Whether it is `https`.
+    pub is_tls: bool,
+    /// Name or address, IPv6 without brackets.
+    pub host: Box<str>,
+    /// The port.
+    pub port: u16,
+    /// Host and port as they stand in `Host`.
+    pub authority: Box<str>,
+}
+
+/// An API at a stage.
+#[derive(Clone, Debug)]
+pub struct Api {
+    /// Its facts.
+    pub site: Site,
+    /// Host names that reach it; empty for any.
+    pub domains: Vec<Domain>,
+    /// Its resources' methods.
+    pub methods: Vec<Method>,
+    /// What faults are answered with.
+    pub gateway_responses: GatewayResponses,
+    /// Its record, if it has its own.
+    pub access_log: Option<AccessLog>,
+    /// What its execution log tells.
+    pub execution_log: ExecutionLog,
+    /// The smallest response that is compressed, if any is.
+    pub minimum_compression_size: Option<u64>,
+}
+
+/// A host name, or all names one label below it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Domain {
+    /// The name in lower case, without `*.`.
+    pub name: Box<str>,
+    /// Whether one more label stands before it.
+    pub is_wildcard: bool,
+}
+
+/// How much the execution log tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ExecutionLog {
+    /// Nothing.
+    Off,
+    /// Why requests fail.
+    Error,
+    /// Every step.
+    Info,
+}
+
+/// Which requests a method of a resource takes.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Verb {
+    /// DELETE, GET, HEAD, OPTIONS, PATCH, POST and PUT.
+    Any,
+    /// One method.
+    Only(HttpMethod),
+}
+
+impl Verb {
+    /// `ANY`, or the method.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Verb::Any => "ANY",
+            Verb::Only(method) => method.as_str(),
+        }
+    }
+}
+
+/// A method of a resource.
+#[derive(Clone, Debug)]
+pub struct Method {
+    /// Which requests it takes.
+    pub verb: Verb,
+    /// The resource.
+    pub resource: Resource,
+    /// Checks the document asks for that aren't enforced. Unless empty, the method fails closed.
+    pub unenforced: Vec<String>,
+    /// What it does.
+    pub integration: Integration,
+}
+
+/// What a method does.
+#[derive(Clone, Debug)]
+pub enum Integration {
+    /// Forwards to an HTTP backend.
+    HttpProxy(Box<HttpProxy>),
+    /// Answers by itself.
+    Mock(Box<Mock>),
+    /// Calls a Lambda function.
+    Lambda(Lambda),
+    /// Has no integration.
+    Missing,
+    /// Can't work; the text says why.
+    Unusable(Box<str>),
+}
+
+/// How a response is passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransferMode {
+    /// Whole.
+    Buffered,
+    /// As it arrives.
+    Stream,
+}
+
+impl TransferMode {
+    /// The word in documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TransferMode::Buffered => "BUFFERED",
+            TransferMode::Stream => "STREAM",
+        }
+    }
+
+    /// The word in access logs.
+    pub fn logged(self) -> &'static str {
+        match self {
+            TransferMode::Buffered => "BUFFERED",
+            TransferMode::Stream => "STREAMED",
+        }
+    }
+}
+
+/// Limits and timeouts of an integration.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// How its response is passed on.
+    pub mode: TransferMode,
+    /// Its clocks.
+    pub limits: Limits,
+    /// Opening a connection.
+    pub connect: Duration,
+    /// The bandwidth of its streams.
+    pub bandwidth: Bandwidth,
+    /// Bytes of a request body.
+    pub request_body: u64,
+    /// Bytes of a buffered response body.
+    pub response_body: u64,
+    /// Whether the call goes on without the client.
+    pub finish_without_client: bool,
+}
+
+/// An HTTP_PROXY integration.
+#[derive(Clone, Debug)]
+pub struct HttpProxy {
+    /// The backend's method; `None` passes the client's on.
+    pub method: Option<HttpMethod>,
+    /// Where it goes, and the path and query there.
+    pub uri: UriTemplate,
+    /// The VPC link whose targets take it.
+    pub vpc_link: Option<Box<str>>,
+    /// `tlsConfig.insecureSkipVerification`.
+    pub skip_issuer_check: bool,
+    /// `tlsConfig.serverNameToVerify`.
+    pub server_name: Option<Box<str>>,
+    /// Mapped headers.
+    pub headers: Vec<HeaderMapping>,
+    /// Mapped query parameters.
+    pub query: Vec<(Box<str>, Source)>,
+    /// A mapping that AWS accepts and then fails every request with.
+    pub poison: Option<Box<str>>,
+    /// Limits and timeouts.
+    pub policy: Policy,
+}
+
+impl HttpProxy {
+    /// Whether a mapping needs the whole request body.
+    pub fn needs_body(&self) -> bool {
+        let headers = self.headers.iter().map(|mapping| &mapping.source);
+        headers
+            .chain(self.query.iter().map(|(_, source)| source))
+            .any(Source::is_body)
+            || self.uri.needs_body()
+    }
+}
+
+/// A mapped header.
+#[derive(Clone, Debug)]
+pub struct HeaderMapping {
+    /// The name as written.
+    pub name: Box<str>,
+    /// The name, if the gateway has a rule for it.
+    pub known: Known,
+    /// Where the value comes from.
+    pub source: Source,
+}
+
+/// A Lambda integration.
+#[derive(Clone, Debug)]
+pub struct Lambda {
+    /// The function's ARN or name.
+    pub function: Box<str>,
+    /// Limits and timeouts.
+    pub policy: Policy,
+}
+
+/// A MOCK integration.
+#[derive(Clone, Debug)]
+pub struct Mock {
+    /// Templates that choose the status, by content type.
+    pub request_templates: Vec<(Box<str>, Template)>,
+    /// What becomes of a request that no template fits.
+    pub passthrough: Passthrough,
+    /// Responses by the status they are chosen for; `None` is the default.
+    pub responses: Vec<MockResponse>,
+}
+
+/// What becomes of a request whose content type has no template (`passthroughBehavior`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passthrough {
+    /// Its body passes.
+    WhenNoMatch,
+    /// Its body passes if there are no templates at all; else it is refused.
+    WhenNoTemplates,
+    /// It is refused.
+    Never,
+}
+
+/// One response of a MOCK integration.
+#[derive(Clone, Debug)]
+pub struct MockResponse {
+    /// The pattern the chosen status must match; `None` for `default`.
+    pub pattern: Option<regex_lite::Regex>,
+    /// The status that is sent.
+    pub status: StatusCode,
+    /// Headers and their values.
+    pub headers: Vec<(Box<str>, Source)>,
+    /// Bodies by content type.
+    pub templates: Vec<(Box<str>, Template)>,
+}
+
+/// Customised gateway responses.
+#[derive(Clone, Debug, Default)]
+pub struct GatewayResponses {
+    /// By type.
+    pub by_type: Vec<(ResponseType, GatewayResponse)>,
+}
+
+/// A customised gateway response.
+#[derive(Clone, Debug, Default)]
+pub struct GatewayResponse {
+    /// The status, if it is changed.
+    pub status: Option<StatusCode>,
+    /// Headers and their values.
+    pub headers: Vec<(Box<str>, Source)>,
+    /// Bodies by content type.
+    pub templates: Vec<(Box<str>, Template)>,
+}
+
+impl GatewayResponses {
+    /// The customisation of a type, if there is one.
+    pub fn get(&self, response_type: ResponseType) -> Option<&GatewayResponse> {
+        self.by_type
+            .iter()
+            .find(|(kind, _)| *kind == response_type)
+            .map(|(_, response)| response)
+    }
+}

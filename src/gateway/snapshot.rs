@@ -1,0 +1,199 @@
+//! One immutable configuration, ready to serve: built once per worker, so that no two workers share a counter.
+
+use std::{collections::BTreeMap, io, sync::Arc};
+
+use crate::{
+    config::model::{self, ExecutionLog, GatewayResponses, LogSink, Model, Origin},
+    integration::http_proxy::{HttpProxy, Identity},
+    route::Router,
+    telemetry::{
+        record::AccessLog,
+        writer::{Output, sink},
+    },
+    types::site::{Resource, Site},
+    upstream::{endpoint::Endpoint, group::Group, send::Destination, tls::ClientTls},
+};
+
+/// What all workers share.
+#[derive(Debug, Default)]
+pub struct Shared {
+    /// Target groups by VPC link id.
+    pub groups: BTreeMap<String, Arc<Group>>,
+}
+
+impl Shared {
+    /// The shared parts of a model.
+    pub fn new(model: &Model) -> Shared {
+        let group = |(id, link): (&String, &model::VpcLink)| {
+            let endpoints = link
+                .targets
+                .iter()
+                .map(|origin| endpoint(origin, false, None));
+            (id.clone(), Arc::new(Group::new(id, endpoints.collect())))
+        };
+        Shared {
+            groups: model.vpc_links.iter().map(group).collect(),
+        }
+    }
+}
+
+/// A configuration as a worker serves it.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The routes of all APIs.
+    pub router: Router,
+    /// The APIs.
+    pub apis: Vec<Api>,
+    /// The log of requests that reach no API.
+    pub access_log: Arc<AccessLog>,
+    /// What the gateway adds to requests.
+    pub identity: Arc<Identity>,
+}
+
+/// An API.
+#[derive(Debug)]
+pub struct Api {
+    /// Its facts.
+    pub site: Arc<Site>,
+    /// Its routes, by the indices that the router gives.
+    pub routes: Vec<Route>,
+    /// What faults are answered with.
+    pub gateway_responses: GatewayResponses,
+    /// Its log.
+    pub access_log: Arc<AccessLog>,
+    /// What its execution log tells.
+    pub execution_log: ExecutionLog,
+    /// The smallest response that is compressed, if any is.
+    pub minimum_compression_size: Option<u64>,
+}
+
+/// A method of a resource.
+#[derive(Debug)]
+pub struct Route {
+    /// The resource.
+    pub resource: Arc<Resource>,
+    /// Checks that aren't enforced.
+    pub unenforced: Vec<String>,
+    /// What it does.
+    pub integration: Integration,
+}
+
+/// What a route does.
+#[derive(Debug)]
+pub enum Integration {
+    /// Forwards to an HTTP backend.
+    HttpProxy(Box<HttpProxy>),
+    /// Answers by itself.
+    Mock(Box<model::Mock>),
+    /// Answers 500; the text says why.
+    Unusable(Box<str>),
+}
+
+impl Snapshot {
+    /// Makes a model ready to serve. Fails if a log file can't be opened.
+    pub fn build(model: &Model, shared: &Shared) -> io::Result<Snapshot> {
+        let access_log = open_log(&model.access_log)?;
+        let identity = Arc::new(Identity {
+            instance_id: model.instance_id.clone(),
+            pass_underscores: model.http.pass_underscores,
+        });
+        let mut apis = Vec::with_capacity(model.apis.len());
+        for api in &model.apis {
+            let own_log = api.access_log.as_ref().map(open_log).transpose()?;
+            apis.push(Api {
+                site: Arc::new(api.site.clone()),
+                routes: api
+                    .methods
+                    .iter()
+                    .map(|method| route(method, shared, &identity))
+                    .collect(),
+                gateway_responses: api.gateway_responses.clone(),
+                access_log: own_log.unwrap_or_else(|| access_log.clone()),
+                execution_log: api.execution_log,
+                minimum_compression_size: api.minimum_compression_size,
+            });
+        }
+        Ok(Snapshot {
+            router: Router::new(&model.apis),
+            apis,
+            access_log,
+            identity,
+        })
+    }
+}
+
+fn open_log(log: &model::AccessLog) -> io::Result<Arc<AccessLog>> {
+    let output = match &log.sink {
+        LogSink::None => None,
+        LogSink::Stdout => Some(Output::Stdout),
+        LogSink::File(path) => Some(Output::File(path.clone())),
+    };
+    let with_path = |error: io::Error| match &output {
+        Some(Output::File(path)) => io::Error::new(
+            error.kind(),
+            format!("can't open the access log `{}`: {error}", path.display()),
+        ),
+        _ => error,
+    };
+    let sink = output.as_ref().map(sink).transpose().map_err(with_path)?;
+    Ok(Arc::new(AccessLog {
+        sink,
+        format: log.format.clone(),
+    }))
+}
+
+fn route(method: &model::Method, shared: &Shared, identity: &Arc<Identity>) -> Route {
+    let integration = match &method.integration {
+        model::Integration::HttpProxy(proxy) => http_proxy(proxy, shared, identity),
+        model::Integration::Mock(mock) => Integration::Mock(mock.clone()),
+        model::Integration::Lambda(lambda) => {
+            let why = format!(
+                "Lambda integrations aren't supported yet, so `{}` can't be called",
+                lambda.function
+            );
+            Integration::Unusable(why.into())
+        }
+        model::Integration::Missing => {
+            Integration::Unusable("the method has no integration".into())
+        }
+        model::Integration::Unusable(why) => Integration::Unusable(why.clone()),
+    };
+    Route {
+        resource: Arc::new(method.resource.clone()),
+        unenforced: method.unenforced.clone(),
+        integration,
+    }
+}
+
+fn http_proxy(proxy: &model::HttpProxy, shared: &Shared, identity: &Arc<Identity>) -> Integration {
+    let destination = match &proxy.vpc_link {
+        None => {
+            let endpoint = endpoint(
+                &proxy.uri.origin,
+                proxy.skip_issuer_check,
+                proxy.server_name.as_deref(),
+            );
+            Destination::Endpoint(Arc::new(endpoint))
+        }
+        Some(link) => match shared.groups.get(&**link).filter(|group| !group.is_empty()) {
+            Some(group) => Destination::Group(group.clone()),
+            None => {
+                return Integration::Unusable(
+                    format!("the VPC link `{link}` has no targets").into(),
+                );
+            }
+        },
+    };
+    Integration::HttpProxy(Box::new(HttpProxy::new(
+        proxy.clone(),
+        destination,
+        identity.clone(),
+    )))
+}
+
+fn endpoint(origin: &Origin, skip_issuer_check: bool, server_name: Option<&str>) -> Endpoint {
+    let tls = origin
+        .is_tls
+        .then(|| Arc::new(ClientTls::new(skip_issuer_check, server_name)));
+    Endpoint::new(&origin.host, origin.port, tls)
+}

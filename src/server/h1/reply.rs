@@ -1,0 +1,301 @@
+//! Sending a reply: the head in one piece with whatever of the body is there, then the body as it comes.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use http::Version;
+
+use super::{
+    After, Connection,
+    inbound::{Client, Inbound},
+};
+use crate::{
+    gateway::reply::{Length, Reply},
+    server::client_stream::ClientStream,
+    stream::{
+        clocks::{GRACE, Waiting},
+        source::Cut,
+        streamed::verdict,
+    },
+    types::{clock::Tick, escape, outcome::Outcome},
+};
+
+/// A reply on its way out.
+struct Sending {
+    reply: Reply,
+    is_chunked: bool,
+    stage: Stage,
+    /// Payload in the outbox.
+    queued: usize,
+    /// When a verdict's grace is over.
+    drop_at: Tick,
+    holds_little: bool,
+}
+
+/// How far sending has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// The head is queued, and nothing has been written yet.
+    Head,
+    /// Payload is queued and written as it comes.
+    Body,
+    /// The end of the body has been queued.
+    Ended,
+}
+
+/// How sending ended.
+enum Sent {
+    Whole,
+    Cut(Cut),
+}
+
+impl<S: ClientStream> Connection<S> {
+    /// Sends a reply and closes its record. What becomes of the connection.
+    pub(super) async fn send(
+        &mut self,
+        reply: Reply,
+        version: Version,
+        client_keeps: bool,
+        inbound: &mut Inbound,
+    ) -> After {
+        let is_old = version == Version::HTTP_10;
+        let is_close_delimited = is_old && reply.length() == Length::Unknown;
+        let keeps = client_keeps
+            && !reply.closes
+            && !is_close_delimited
+            && !inbound.awaits_continue()
+            && !self.origin.handle.is_closing();
+        let is_chunked = reply.length() == Length::Unknown && !is_old;
+        inbound.forget_unless_begun();
+        encode_head(self.out.front(), &reply, is_old, is_chunked, keeps);
+        let has_body = reply.has_body();
+        let mut sending = Sending {
+            reply,
+            is_chunked: is_chunked && has_body,
+            stage: Stage::Head,
+            queued: 0,
+            drop_at: Tick::NEVER,
+            holds_little: false,
+        };
+        let sent = poll_fn(|cx| self.poll_send(cx, &mut sending, inbound)).await;
+        match sent {
+            Sent::Whole => {
+                sending.reply.complete();
+                self.clocks.wait(Waiting::Nobody);
+                if keeps && self.discard(inbound).await {
+                    After::KeepAlive
+                } else {
+                    After::Close
+                }
+            }
+            Sent::Cut(cut) => {
+                let is_stuck = !self.out.is_empty();
+                self.out.clear();
+                sending.reply.cut(&cut);
+                match (is_stuck, is_close_delimited) {
+                    (true, _) => After::Reset,
+                    (false, true) => After::ResetDrained,
+                    (false, false) => After::Cut,
+                }
+            }
+        }
+    }
+
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        sending: &mut Sending,
+        inbound: &mut Inbound,
+    ) -> Poll<Sent> {
+        loop {
+            let now = self.stamp();
+            if let Poll::Ready(sent) = self.poll_body(cx, sending) {
+                return Poll::Ready(sent);
+            }
+            match self.poll_inbound(cx, inbound) {
+                Poll::Ready(Client::Left) => {
+                    self.account(sending);
+                    return Poll::Ready(Sent::Cut(Cut::new(
+                        Outcome::ClientLeft,
+                        "the client closed the connection",
+                    )));
+                }
+                // More of the upload is there, and the body may pass it on.
+                Poll::Ready(Client::Present) => continue,
+                Poll::Pending => {}
+            }
+            if let Some(outcome) = self.clocks.verdict() {
+                if sending.drop_at == Tick::NEVER {
+                    sending.drop_at = now.after(GRACE);
+                } else if now >= sending.drop_at {
+                    self.account(sending);
+                    return Poll::Ready(Sent::Cut(verdict(outcome)));
+                }
+                if self.timer.poll(cx, now, sending.drop_at).is_pending() {
+                    return Poll::Pending;
+                }
+            } else if self.poll_clocks(cx, now).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Writes what is queued and queues what has arrived, until there is neither room nor payload.
+    fn poll_body(&mut self, cx: &mut Context<'_>, sending: &mut Sending) -> Poll<Sent> {
+        loop {
+            // The first payload leaves with the head if it is there already.
+            if sending.stage == Stage::Head {
+                sending.stage = Stage::Body;
+            } else {
+                let before = self.out.written();
+                let written = self.out.poll_write(&mut self.stream, cx);
+                if self.out.written() > before {
+                    self.clocks.progress();
+                }
+                match written {
+                    Poll::Pending => {
+                        self.fall_behind(sending);
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(Err(_)) => {
+                        self.account(sending);
+                        return Poll::Ready(Sent::Cut(Cut::new(
+                            Outcome::ClientLeft,
+                            "the client closed the connection",
+                        )));
+                    }
+                    Poll::Ready(Ok(())) => self.account(sending),
+                }
+                if sending.stage == Stage::Ended {
+                    return self.poll_flush(cx);
+                }
+            }
+            match sending.reply.poll_payload(cx) {
+                Poll::Ready(Some(Ok(payload))) => {
+                    sending.queued = payload.len();
+                    self.queue(sending, payload);
+                }
+                Poll::Ready(None) => self.queue_end(sending),
+                Poll::Ready(Some(Err(cut))) => {
+                    return if self.out.is_empty() {
+                        Poll::Ready(Sent::Cut(cut))
+                    } else {
+                        self.flush_then_cut(cx, cut)
+                    };
+                }
+                Poll::Pending if self.out.is_empty() => {
+                    if sending.reply.is_limiting() {
+                        self.hold_little(sending);
+                    }
+                    let _ = Pin::new(&mut self.stream).poll_flush(cx);
+                    return Poll::Pending;
+                }
+                // The head waits for nobody.
+                Poll::Pending => {}
+            }
+        }
+    }
+
+    fn queue(&mut self, sending: &mut Sending, payload: bytes::Bytes) {
+        if !sending.is_chunked {
+            self.out.payload(payload);
+            if sending.reply.is_over() {
+                sending.stage = Stage::Ended;
+            }
+            return;
+        }
+        let may_have_trailers = sending.reply.client_takes_trailers();
+        let is_last = sending.reply.is_over() && !may_have_trailers;
+        self.out.chunk(payload, is_last);
+        if is_last {
+            sending.stage = Stage::Ended;
+        }
+    }
+
+    fn queue_end(&mut self, sending: &mut Sending) {
+        sending.stage = Stage::Ended;
+        if sending.is_chunked {
+            let trailers = sending
+                .reply
+                .take_trailers()
+                .filter(|_| sending.reply.client_takes_trailers());
+            self.out.last_chunk(trailers.as_ref());
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Sent> {
+        match Pin::new(&mut self.stream).poll_flush(cx) {
+            Poll::Pending => {
+                self.clocks.wait(Waiting::Client);
+                Poll::Pending
+            }
+            Poll::Ready(Ok(())) => Poll::Ready(Sent::Whole),
+            Poll::Ready(Err(_)) => Poll::Ready(Sent::Cut(Cut::new(
+                Outcome::ClientLeft,
+                "the client closed the connection",
+            ))),
+        }
+    }
+
+    /// What has arrived before a cut is delivered, the head at least.
+    fn flush_then_cut(&mut self, cx: &mut Context<'_>, cut: Cut) -> Poll<Sent> {
+        let _ = self.out.poll_write(&mut self.stream, cx);
+        let _ = Pin::new(&mut self.stream).poll_flush(cx);
+        Poll::Ready(Sent::Cut(cut))
+    }
+
+    fn fall_behind(&mut self, sending: &mut Sending) {
+        self.clocks.wait(Waiting::Client);
+        self.hold_little(sending);
+    }
+
+    fn hold_little(&mut self, sending: &mut Sending) {
+        if !std::mem::replace(&mut sending.holds_little, true) {
+            self.stream.hold_little();
+        }
+    }
+
+    /// Counts the payload that was written.
+    fn account(&mut self, sending: &mut Sending) {
+        let left = self.out.payload_left();
+        if sending.queued > left {
+            sending.reply.sent((sending.queued - left) as u64);
+            sending.queued = left;
+        }
+    }
+}
+
+fn encode_head(out: &mut Vec<u8>, reply: &Reply, is_old: bool, is_chunked: bool, keeps: bool) {
+    let wire = reply.fields.wire();
+    out.reserve(wire.len() + 128);
+    out.extend_from_slice(if is_old { b"HTTP/1.0 " } else { b"HTTP/1.1 " });
+    out.extend_from_slice(reply.status.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(
+        reply
+            .status
+            .canonical_reason()
+            .unwrap_or_default()
+            .as_bytes(),
+    );
+    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(wire);
+    match reply.length() {
+        Length::Known(length) => {
+            out.extend_from_slice(b"Content-Length: ");
+            escape::number(out, length);
+            out.extend_from_slice(b"\r\n");
+        }
+        Length::Unknown if is_chunked => out.extend_from_slice(b"Transfer-Encoding: chunked\r\n"),
+        Length::Unknown | Length::None => {}
+    }
+    match (keeps, is_old) {
+        (false, _) => out.extend_from_slice(b"Connection: close\r\n"),
+        (true, true) => out.extend_from_slice(b"Connection: keep-alive\r\n"),
+        (true, false) => {}
+    }
+    out.extend_from_slice(b"\r\n");
+}

@@ -1,0 +1,38 @@
+//! Sockets: listeners, TLS, the head gate, HTTP/1.1 and HTTP/2 connections, and how they all come to an end.
+
+pub mod accept;
+pub mod client_stream;
+pub mod gate;
+pub mod h1;
+pub mod h2;
+pub mod health;
+pub mod registry;
+pub mod run;
+pub mod tls;
+
+use std::sync::Arc;
+
+use crate::{config::model::Http, gateway::Gateway, types::peer::Peer};
+use registry::Handle;
+
+/// What every connection of a worker has at hand.
+#[derive(Debug)]
+pub struct Service {
+    /// The worker's gateway.
+    pub gateway: Gateway,
+    /// Limits on heads and connections.
+    pub http: Http,
+}
+
+/// A connection's own facts.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// What its worker has.
+    pub service: Arc<Service>,
+    /// Who is at the other end.
+    pub peer: Arc<Peer>,
+    /// Its entry in the registry.
+    pub handle: Arc<Handle>,
+    /// Whether it may turn out to be HTTP/2 without TLS.
+    pub may_be_http2: bool,
+}

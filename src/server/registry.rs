@@ -1,0 +1,150 @@
+//! A worker's open connections and HTTP/2 streams, so that they can be told to end.
+
+use std::{
+    cell::RefCell,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    task::Waker,
+};
+
+use slab::Slab;
+
+use crate::{
+    stream::clocks::Clocks,
+    types::{clock::Tick, outcome::Outcome},
+};
+
+/// What others may know of a connection or stream, and tell it.
+#[derive(Debug, Default)]
+pub struct Handle {
+    clocks: Arc<Clocks>,
+    /// When it became idle; 0 while it is busy.
+    idle_since: AtomicU64,
+    is_closing: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Handle {
+    /// The clocks of its exchanges.
+    pub fn clocks(&self) -> &Arc<Clocks> {
+        &self.clocks
+    }
+
+    /// It waits for a request.
+    pub fn set_idle(&self, now: Tick) {
+        self.idle_since.store(now.micros(), Relaxed);
+    }
+
+    /// It serves one.
+    pub fn set_busy(&self) {
+        self.idle_since.store(0, Relaxed);
+    }
+
+    /// Whether it should end as soon as it can.
+    pub fn is_closing(&self) -> bool {
+        self.is_closing.load(Relaxed)
+    }
+
+    /// Notes how its task is woken.
+    pub fn register(&self, waker: &Waker) {
+        let mut own = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
+        if own.as_ref().is_none_or(|own| !own.will_wake(waker)) {
+            *own = Some(waker.clone());
+        }
+    }
+
+    fn wake(&self) {
+        self.waker
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .for_each(Waker::wake_by_ref);
+    }
+
+    /// Asks it to end after what it is doing.
+    pub fn close(&self) {
+        self.is_closing.store(true, Relaxed);
+        self.wake();
+    }
+
+    /// Ends what it is doing.
+    pub fn cut(&self) {
+        self.is_closing.store(true, Relaxed);
+        self.clocks.judge(Outcome::Drained);
+        self.wake();
+    }
+}
+
+thread_local! {
+    static HANDLES: RefCell<Slab<Arc<Handle>>> = const { RefCell::new(Slab::new()) };
+}
+
+/// A place in the registry, until dropped.
+#[derive(Debug)]
+pub struct Entry {
+    key: usize,
+    handle: Arc<Handle>,
+}
+
+impl Entry {
+    /// Registers a connection or stream with `clocks` on this worker.
+    pub fn new(clocks: Arc<Clocks>) -> Entry {
+        let handle = Arc::new(Handle {
+            clocks,
+            ..Handle::default()
+        });
+        let key = HANDLES.with_borrow_mut(|handles| handles.insert(handle.clone()));
+        Entry { key, handle }
+    }
+
+    /// Its handle.
+    pub fn handle(&self) -> &Arc<Handle> {
+        &self.handle
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        // A worker's thread may be ending, and its registry with it.
+        let _ = HANDLES.try_with(|handles| {
+            if let Ok(mut handles) = handles.try_borrow_mut() {
+                handles.try_remove(self.key);
+            }
+        });
+    }
+}
+
+fn all() -> Vec<Arc<Handle>> {
+    HANDLES.with_borrow(|handles| handles.iter().map(|(_, handle)| handle.clone()).collect())
+}
+
+/// Asks all to end after what they are doing.
+pub fn close_all() {
+    for handle in all() {
+        handle.close();
+    }
+}
+
+/// Ends whatever all are doing.
+pub fn cut_all() {
+    for handle in all() {
+        handle.cut();
+    }
+}
+
+/// Closes the connection that has been idle for longest. Whether there was one.
+pub fn close_oldest_idle() -> bool {
+    let idle = |handle: &Arc<Handle>| {
+        let since = handle.idle_since.load(Relaxed);
+        (since > 0 && !handle.is_closing()).then_some(since)
+    };
+    let oldest = HANDLES.with_borrow(|handles| {
+        handles
+            .iter()
+            .filter_map(|(_, handle)| Some((idle(handle)?, handle.clone())))
+            .min_by_key(|(since, _)| *since)
+    });
+    oldest.map(|(_, handle)| handle.close()).is_some()
+}

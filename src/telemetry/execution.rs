@@ -1,0 +1,77 @@
+//! The execution log: in a sentence, why a request failed, and what API Gateway would have said.
+
+use crate::{
+    config::model::ExecutionLog,
+    types::{context::Context, fault::FaultKind, outcome::Outcome},
+};
+
+/// What API Gateway's own execution log says for a fault, where that is known or documented.
+fn aws_says(kind: FaultKind) -> Option<&'static str> {
+    Some(match kind {
+        FaultKind::Deadline | FaultKind::Idle => "Execution failed due to a timeout error",
+        FaultKind::Unreachable => {
+            "Execution failed due to configuration error: There was an internal error while executing your request"
+        }
+        FaultKind::Unresolvable => {
+            "Execution failed due to configuration error: Invalid endpoint address"
+        }
+        FaultKind::BadAnswer | FaultKind::AnswerTruncated => {
+            "Execution failed due to configuration error: Malformed endpoint response"
+        }
+        FaultKind::AnswerTooLarge => {
+            "Execution failed due to configuration error: Integration response of reported length exceeds limit"
+        }
+        FaultKind::Misconfigured => "Execution failed due to configuration error",
+        FaultKind::NotEnforced => "Execution failed due to configuration error: Authorizer error",
+        FaultKind::NoRoute => {
+            "Missing Authentication Token (API Gateway's answer to an unknown path or method)"
+        }
+        FaultKind::BodyTooLarge => "Request Too Long",
+        _ => return None,
+    })
+}
+
+/// Tells how a request ended, as far as its API wants to know.
+pub fn tell(context: &Context, level: ExecutionLog) {
+    let Some((outcome, _)) = context.end.filter(|_| level > ExecutionLog::Off) else {
+        return;
+    };
+    let id = context.request_id.as_str();
+    let request = format_args!("{} {}", context.method, context.head.target.path());
+    match &context.fault {
+        Some(fault) => {
+            let row = fault.kind.row();
+            let status = context.status.unwrap_or(row.status);
+            let aws = aws_says(fault.kind)
+                .map(|text| format!("; API Gateway would say: {text}"))
+                .unwrap_or_default();
+            tracing::warn!(target: "execution", "({id}) {request}: {status} because {fault} [{}]{aws}", fault.reason);
+        }
+        None => tell_end(context, outcome, level),
+    }
+}
+
+fn tell_end(context: &Context, outcome: Outcome, level: ExecutionLog) {
+    let id = context.request_id.as_str();
+    let (method, path) = (&context.method, context.head.target.path());
+    let status = context
+        .status
+        .map_or_else(|| "no answer".to_owned(), |status| status.to_string());
+    let bytes = context.transfer.bytes;
+    let why = context.integration.error.as_deref().unwrap_or_default();
+    match outcome {
+        Outcome::Complete if level == ExecutionLog::Info => {
+            tracing::info!(target: "execution", "({id}) {method} {path}: {status}, complete after {bytes} bytes");
+        }
+        Outcome::ClientLeft if level == ExecutionLog::Info => {
+            tracing::info!(target: "execution", "({id}) {method} {path}: {status}, the client left after {bytes} bytes");
+        }
+        Outcome::Complete | Outcome::Refused | Outcome::ClientLeft => {}
+        _ => tracing::warn!(
+            target: "execution",
+            "({id}) {method} {path}: {status}, cut after {bytes} bytes because {why} [{}]; \
+             API Gateway would close the connection in the middle of the body, too",
+            outcome.as_str()
+        ),
+    }
+}

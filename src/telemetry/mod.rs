@@ -1,0 +1,7 @@
+//! What the gateway tells: one record per request, why requests fail, and the program's own log.
+
+pub mod execution;
+pub mod live;
+pub mod log;
+pub mod record;
+pub mod writer;

@@ -1,0 +1,131 @@
+//! The record of a request: opened with it, closed exactly once when its response has ended, however it ends.
+
+use std::{cell::RefCell, sync::Arc};
+
+use super::{
+    execution,
+    live::{self, LiveStream},
+    writer::Sink,
+};
+use crate::{
+    config::model::ExecutionLog,
+    types::{
+        clock::Tick,
+        context::Context,
+        fault::{Fault, FaultKind},
+        outcome::Outcome,
+        template::{Escape, Template},
+    },
+};
+
+/// An access log: where its lines go, and their format.
+#[derive(Debug)]
+pub struct AccessLog {
+    /// Where; `None` for nowhere.
+    pub sink: Option<Arc<Sink>>,
+    /// One line.
+    pub format: Template,
+}
+
+/// The record of one request.
+///
+/// Dropping it closes it: a request whose handling is dropped is one whose client left.
+#[derive(Debug)]
+pub struct Record {
+    context: Box<Context>,
+    log: Arc<AccessLog>,
+    level: ExecutionLog,
+    live: Option<Arc<LiveStream>>,
+    is_closed: bool,
+}
+
+impl Record {
+    /// Opens the record of a request.
+    pub fn open(context: Context, log: Arc<AccessLog>) -> Record {
+        Record {
+            context: Box::new(context),
+            log,
+            level: ExecutionLog::Off,
+            live: None,
+            is_closed: false,
+        }
+    }
+
+    /// The request belongs to an API with its own log and level.
+    pub fn belongs_to(&mut self, log: &Arc<AccessLog>, level: ExecutionLog) {
+        self.log = log.clone();
+        self.level = level;
+    }
+
+    /// What is known of the request.
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// To add to what is known.
+    pub fn context_mut(&mut self) -> &mut Context {
+        &mut self.context
+    }
+
+    /// Shows the response among the live streams until the record is closed.
+    pub fn go_live(&mut self, live: Arc<LiveStream>) {
+        live::add(&live);
+        self.live = Some(live);
+    }
+
+    /// Counts payload bytes that were given to the client's connection.
+    pub fn sent(&mut self, bytes: u64) {
+        self.context.transfer.bytes += bytes;
+        if let Some(live) = &self.live {
+            live.sent(bytes);
+        }
+    }
+
+    /// Ends the request. Later calls say nothing new.
+    pub fn close(&mut self, outcome: Outcome) {
+        if std::mem::replace(&mut self.is_closed, true) {
+            return;
+        }
+        let now = Tick::now();
+        let context = &mut *self.context;
+        if context.integration.started.is_some() {
+            context.integration.ended.get_or_insert(now);
+        }
+        context.end = Some((outcome, now));
+        if let Some(live) = self.live.take() {
+            live::remove(&live, outcome);
+        }
+        write_line(&self.log, context);
+        execution::tell(context, self.level);
+    }
+}
+
+fn write_line(log: &AccessLog, context: &Context) {
+    thread_local! {
+        static LINE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+    }
+    let Some(sink) = &log.sink else { return };
+    LINE.with_borrow_mut(|line| {
+        line.clear();
+        log.format.render(context, Escape::Log, line);
+        line.push(b'\n');
+        sink.push(line);
+    });
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if self.is_closed {
+            return;
+        }
+        if std::thread::panicking() {
+            self.context.status = Some(FaultKind::Panicked.row().status);
+            self.context.fault = Some(Fault::new(
+                FaultKind::Panicked,
+                "the gateway has a defect: see its log",
+            ));
+            return self.close(Outcome::Refused);
+        }
+        self.close(Outcome::ClientLeft);
+    }
+}

@@ -1,0 +1,236 @@
+//! The writer: one thread that writes all log lines, so that a blocked disk or pipe never blocks a request.
+//!
+//! Lines wait in a bounded buffer per sink. The writer is woken by the first line of a batch and takes the whole batch a
+//! little later; what doesn't fit is dropped and counted.
+
+use std::{
+    collections::HashMap,
+    fs::OpenOptions,
+    io::{self, Write},
+    path::PathBuf,
+    sync::{
+        Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+/// Bytes that may wait for one sink.
+const MOST_WAITING: usize = 4 * 1024 * 1024;
+/// How long the writer lets lines gather.
+const GATHER: Duration = Duration::from_millis(20);
+
+/// Where lines go.
+#[derive(Debug)]
+pub struct Sink {
+    output: Output,
+    waiting: Mutex<Vec<u8>>,
+    dropped: AtomicU64,
+    failed: AtomicBool,
+}
+
+/// A sink's other end.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Output {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+    /// A file, appended to.
+    File(PathBuf),
+}
+
+#[derive(Default)]
+struct Writer {
+    sinks: Mutex<HashMap<Output, Arc<Sink>>>,
+    /// Whether lines wait somewhere.
+    has_lines: Mutex<bool>,
+    lines: Condvar,
+    /// Counts passes, so that a flush can wait for a whole one.
+    passes: Mutex<u64>,
+    passed: Condvar,
+}
+
+static WRITER: LazyLock<Writer> = LazyLock::new(|| {
+    let spawned = std::thread::Builder::new()
+        .name("writer".to_owned())
+        .spawn(run);
+    if let Err(error) = spawned {
+        // Without the thread no line is ever written; the first thing an operator sees is this.
+        let _ = writeln!(io::stderr(), "can't start the log writer: {error}");
+    }
+    Writer::default()
+});
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The sink for an output; all users of one output share it. Fails if a file can't be opened.
+pub fn sink(output: &Output) -> io::Result<Arc<Sink>> {
+    if let Output::File(path) = output {
+        OpenOptions::new().create(true).append(true).open(path)?;
+    }
+    let sink = Sink {
+        output: output.clone(),
+        waiting: Mutex::default(),
+        dropped: AtomicU64::new(0),
+        failed: AtomicBool::new(false),
+    };
+    Ok(locked(&WRITER.sinks)
+        .entry(output.clone())
+        .or_insert_with(|| Arc::new(sink))
+        .clone())
+}
+
+impl Sink {
+    /// Hands lines over, each with its line end. Never waits for the output.
+    pub fn push(&self, lines: &[u8]) {
+        let mut waiting = locked(&self.waiting);
+        if waiting.len() + lines.len() > MOST_WAITING {
+            self.dropped.fetch_add(1, Relaxed);
+            return;
+        }
+        let is_first = waiting.is_empty();
+        waiting.extend_from_slice(lines);
+        drop(waiting);
+        if is_first {
+            *locked(&WRITER.has_lines) = true;
+            WRITER.lines.notify_one();
+        }
+    }
+
+    /// How many records were dropped because the output didn't keep up.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Relaxed)
+    }
+}
+
+/// Waits until everything handed over so far has been written, or for `limit`.
+pub fn flush(limit: Duration) {
+    let goal = *locked(&WRITER.passes) + 2;
+    *locked(&WRITER.has_lines) = true;
+    WRITER.lines.notify_one();
+    let passes = locked(&WRITER.passes);
+    let _ = WRITER.passed.wait_timeout_while(passes, limit, |passes| {
+        // A pass ends with the flag cleared; ask for the next one.
+        *locked(&WRITER.has_lines) = true;
+        WRITER.lines.notify_one();
+        *passes < goal
+    });
+}
+
+fn run() {
+    let mut files = HashMap::new();
+    let mut batch = Vec::new();
+    loop {
+        let has_lines = locked(&WRITER.has_lines);
+        let mut has_lines = WRITER
+            .lines
+            .wait_while(has_lines, |has| !*has)
+            .unwrap_or_else(PoisonError::into_inner);
+        *has_lines = false;
+        drop(has_lines);
+        std::thread::sleep(GATHER);
+        let sinks: Vec<Arc<Sink>> = locked(&WRITER.sinks).values().cloned().collect();
+        for sink in sinks {
+            std::mem::swap(&mut batch, &mut locked(&sink.waiting));
+            if !batch.is_empty() {
+                tell_failure(&sink, write(&sink.output, &batch, &mut files));
+                batch.clear();
+            }
+        }
+        *locked(&WRITER.passes) += 1;
+        WRITER.passed.notify_all();
+    }
+}
+
+fn write(
+    output: &Output,
+    lines: &[u8],
+    files: &mut HashMap<PathBuf, std::fs::File>,
+) -> io::Result<()> {
+    match output {
+        Output::Stdout => {
+            let mut out = io::stdout().lock();
+            out.write_all(lines)?;
+            out.flush()
+        }
+        Output::Stderr => io::stderr().lock().write_all(lines),
+        Output::File(path) => {
+            if !files.contains_key(path) {
+                files.insert(
+                    path.clone(),
+                    OpenOptions::new().create(true).append(true).open(path)?,
+                );
+            }
+            match files.get_mut(path).map(|file| file.write_all(lines)) {
+                Some(Err(error)) => {
+                    files.remove(path);
+                    Err(error)
+                }
+                _ => Ok(()),
+            }
+        }
+    }
+}
+
+/// Says once that an output fails, and once that it works again.
+fn tell_failure(sink: &Sink, result: io::Result<()>) {
+    let failed = result.is_err();
+    if sink.failed.swap(failed, Relaxed) == failed || sink.output == Output::Stderr {
+        return;
+    }
+    match result {
+        Err(error) => {
+            tracing::error!(output = ?sink.output, %error, "log lines can't be written and are lost");
+        }
+        Ok(()) => tracing::info!(output = ?sink.output, "log lines are written again"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_many_threads_arrive_whole_and_in_full() {
+        let path = std::env::temp_dir().join(format!("sluicegate-writer-{}", std::process::id()));
+        let _ = std::fs::remove_file(&path);
+        let output = Output::File(path.clone());
+        let writing = |thread: usize| {
+            let sink = sink(&output).unwrap();
+            for line in 0..500 {
+                sink.push(format!("{thread} {line} {}\n", "x".repeat(line % 97)).as_bytes());
+            }
+        };
+        std::thread::scope(|scope| {
+            for thread in 0..4 {
+                scope.spawn(move || writing(thread));
+            }
+        });
+        flush(Duration::from_secs(5));
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(text.lines().count(), 2000);
+        assert!(text.lines().all(|line| {
+            let mut words = line.split(' ').map(ToOwned::to_owned);
+            let (_, number, rest) = (words.next(), words.next().unwrap(), words.next().unwrap());
+            rest.len() == number.parse::<usize>().unwrap() % 97
+        }));
+    }
+
+    #[test]
+    fn a_sink_that_is_full_drops_and_counts() {
+        let sink = Sink {
+            output: Output::Stderr,
+            waiting: Mutex::default(),
+            dropped: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
+        };
+        let line = vec![b'x'; MOST_WAITING / 2];
+        (0..5).for_each(|_| sink.push(&line));
+        assert_eq!(sink.dropped(), 3);
+        assert_eq!(locked(&sink.waiting).len(), MOST_WAITING);
+    }
+}

@@ -1,0 +1,158 @@
+//! Everything that is known of one request, from its arrival to its record.
+
+use std::{ops::Range, sync::Arc};
+
+use http::Method;
+use smallvec::SmallVec;
+
+use super::{
+    clock::{Tick, Wall},
+    fault::Fault,
+    head::RequestHead,
+    ids::{ExtendedId, RequestId, is_trace_header, new_trace_root},
+    known::Known,
+    outcome::Outcome,
+    peer::Peer,
+    site::{Resource, Site},
+    target::split_port,
+};
+
+/// One request and what became of it.
+#[derive(Debug)]
+pub struct Context {
+    /// When the head was complete.
+    pub opened: Tick,
+    /// The same by the wall clock.
+    pub opened_wall: Wall,
+    /// `$context.requestId`.
+    pub request_id: RequestId,
+    /// Set when the client asked for a request id that isn't a UUID; AWS marks this in the logs.
+    pub replaced_request_id: bool,
+    /// `$context.extendedRequestId`.
+    pub extended_id: ExtendedId,
+    /// `X-Amzn-Trace-Id`: the client's if well-formed, else a new root.
+    pub trace: SmallVec<[u8; 40]>,
+    /// The client's connection.
+    pub peer: Arc<Peer>,
+    /// The request as it came.
+    pub head: RequestHead,
+    /// The method that routes: the client's, or its `X-HTTP-Method-Override`.
+    pub method: Method,
+    /// The API that answers, once found.
+    pub site: Option<Arc<Site>>,
+    /// The resource that answers, once found.
+    pub resource: Option<Arc<Resource>>,
+    /// Where in the target's path each of the resource's parameters stands.
+    pub parameters: SmallVec<[Range<u32>; 4]>,
+    /// The integration's part.
+    pub integration: IntegrationFacts,
+    /// Why the gateway answered itself.
+    pub fault: Option<Fault>,
+    /// The status that was sent.
+    pub status: Option<u16>,
+    /// How the response was passed on, once it has ended.
+    pub transfer: Transfer,
+    /// How and when it ended.
+    pub end: Option<(Outcome, Tick)>,
+}
+
+/// Milestones of the integration, all as absolute times.
+#[derive(Debug, Default)]
+pub struct IntegrationFacts {
+    /// `BUFFERED` or `STREAMED`, once the route is known.
+    pub transfer_mode: Option<&'static str>,
+    /// When the call began, a connection's establishment included.
+    pub started: Option<Tick>,
+    /// When its head was complete.
+    pub all_headers: Option<Tick>,
+    /// When its answer was complete, cut or given up.
+    pub ended: Option<Tick>,
+    /// The backend's status.
+    pub status: Option<u16>,
+    /// What went wrong there, in words.
+    pub error: Option<Box<str>>,
+}
+
+/// How a response was passed on. Times in microseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Transfer {
+    /// Payload bytes given to the client's connection.
+    pub bytes: u64,
+    /// How often payload arrived from the integration.
+    pub chunks: u64,
+    /// When the first payload arrived.
+    pub first_content: Option<Tick>,
+    /// The longest time between two arrivals.
+    pub longest_gap: u64,
+    /// How long the shaper held the stream back.
+    pub throttled: u64,
+    /// How long the client accepted nothing.
+    pub blocked_on_client: u64,
+    /// How long there was nothing from the integration.
+    pub blocked_on_integration: u64,
+}
+
+impl Context {
+    /// Opens the context of a request whose head is complete.
+    pub fn open(peer: Arc<Peer>, head: RequestHead) -> Context {
+        let opened_wall = Wall::now();
+        let asked = head.fields.get(Known::XAmznRequestId);
+        let taken = asked.and_then(RequestId::from_client);
+        let trace = match head.fields.get(Known::XAmznTraceId) {
+            Some(value) if is_trace_header(value) => SmallVec::from_slice(value),
+            _ => SmallVec::from_buf(new_trace_root(opened_wall)),
+        };
+        Context {
+            opened: Tick::recent(),
+            opened_wall,
+            replaced_request_id: asked.is_some() && taken.is_none(),
+            request_id: taken.unwrap_or_else(RequestId::random),
+            extended_id: ExtendedId::random(),
+            trace,
+            method: head.method.clone(),
+            peer,
+            head,
+            site: None,
+            resource: None,
+            parameters: SmallVec::new(),
+            integration: IntegrationFacts::default(),
+            fault: None,
+            status: None,
+            transfer: Transfer::default(),
+            end: None,
+        }
+    }
+
+    /// The raw value of a path parameter.
+    pub fn path_parameter(&self, name: &str) -> Option<&str> {
+        let at = self
+            .resource
+            .as_ref()?
+            .parameters
+            .iter()
+            .position(|parameter| &**parameter == name)?;
+        let place = self.parameters.get(at)?;
+        self.head
+            .target
+            .path()
+            .get(place.start as usize..place.end as usize)
+    }
+
+    /// The host the client asked for, without its port.
+    pub fn domain_name(&self) -> &str {
+        split_port(&self.head.authority).0
+    }
+
+    /// The trace id without `Root=`, as `$context.xrayTraceId`.
+    pub fn trace_root(&self) -> &[u8] {
+        let mut parts = self.trace.split(|byte| *byte == b';');
+        parts
+            .find_map(|part| part.trim_ascii().strip_prefix(b"Root="))
+            .unwrap_or_default()
+    }
+
+    /// Milliseconds from the integration's start to `at`.
+    pub fn integration_millis(&self, at: Option<Tick>) -> Option<u64> {
+        Some(at?.millis_since(self.integration.started?))
+    }
+}

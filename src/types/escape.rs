@@ -1,0 +1,65 @@
+//! Writing values into text that others parse.
+
+/// Appends `value` so that it can stand between the quotes of a JSON string. Bytes that aren't UTF-8 become `\u00XX`.
+pub fn json(out: &mut Vec<u8>, value: &[u8]) {
+    let plain = |byte: &u8| (b' '..0x7f).contains(byte) && !matches!(byte, b'"' | b'\\');
+    if value.iter().all(plain) {
+        out.extend_from_slice(value);
+        return;
+    }
+    for chunk in value.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            json_char(out, character);
+        }
+        for byte in chunk.invalid() {
+            out.extend_from_slice(format!("\\u{byte:04x}").as_bytes());
+        }
+    }
+}
+
+fn json_char(out: &mut Vec<u8>, character: char) {
+    match character {
+        '"' => out.extend_from_slice(b"\\\""),
+        '\\' => out.extend_from_slice(b"\\\\"),
+        '\n' => out.extend_from_slice(b"\\n"),
+        '\r' => out.extend_from_slice(b"\\r"),
+        '\t' => out.extend_from_slice(b"\\t"),
+        // Also the separators that end a line for some readers of logs.
+        '\u{0}'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}' => {
+            out.extend_from_slice(format!("\\u{:04x}", character as u32).as_bytes());
+        }
+        _ => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
+    }
+}
+
+/// Appends a number in decimal.
+pub fn number(out: &mut Vec<u8>, value: u64) {
+    out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_escaped_value_is_one_line_of_valid_json() {
+        let samples: [&[u8]; 5] = [
+            b"plain",
+            b"a\"b\\c",
+            b"line\r\nbreak\0\x1b[31m",
+            "gr\u{fc}n\u{2028}".as_bytes(),
+            b"\xff\xfe mixed \xc3",
+        ];
+        for sample in samples {
+            let mut out = b"\"".to_vec();
+            json(&mut out, sample);
+            out.push(b'"');
+            let text = String::from_utf8(out).unwrap();
+            assert_eq!(text.lines().count(), 1);
+            let read: String = serde_json::from_str(&text).unwrap();
+            if let Ok(utf8) = std::str::from_utf8(sample) {
+                assert_eq!(read, utf8);
+            }
+        }
+    }
+}

@@ -63,11 +63,13 @@ impl Gateway {
     pub async fn serve(&self, request: Request) -> Reply {
         let snapshot = self.snapshot.load_full();
         let Request {
-            head,
+            mut head,
             body,
             peer,
             clocks,
         } = request;
+        // What the client marked as its own connection's business concerns nobody behind it.
+        head.fields.drop_nominated();
         let mut record = Record::open(Context::open(peer, head), snapshot.access_log.clone());
         let outcome = dispatch(&snapshot, &mut record, body, &clocks).await;
         match outcome {

@@ -114,7 +114,9 @@ pub struct Reply {
     clocks: Arc<Clocks>,
     /// How long the backend's answer is read on if the client leaves.
     finishes_within: Option<Duration>,
+    /// What the record says if all of it is sent.
     outcome: Outcome,
+    is_ended: bool,
 }
 
 impl Reply {
@@ -179,6 +181,7 @@ impl Reply {
             clocks,
             finishes_within,
             outcome,
+            is_ended: false,
         }
     }
 
@@ -257,42 +260,31 @@ impl Reply {
         self.end(cut.outcome);
     }
 
+    /// Closes the record, once, and lets go of the integration.
     fn end(&mut self, outcome: Outcome) {
+        if std::mem::replace(&mut self.is_ended, true) {
+            return;
+        }
         let context = self.record.context_mut();
-        if let Body::Stream(stream) = &self.body {
-            let arrivals = *stream.transfer();
+        if let Body::Stream(stream) = std::mem::replace(&mut self.body, Body::Over) {
             context.transfer = Transfer {
                 bytes: context.transfer.bytes,
-                ..arrivals
+                ..*stream.transfer()
             };
+            let left = outcome == Outcome::ClientLeft && !stream.is_over();
+            if let Some(limit) = self.finishes_within.filter(|_| left) {
+                finish_without_client(stream.into_source(), limit);
+            }
         }
         self.clocks.settle(&mut context.transfer);
         self.record.close(outcome);
-        self.body = Body::Over;
     }
 }
 
 impl Drop for Reply {
-    /// A reply that is dropped before its end is one whose client left.
+    /// A reply that is dropped before its end is one whose client left, or whose verdict nobody waited for.
     fn drop(&mut self) {
-        let limit = self
-            .finishes_within
-            .filter(|_| self.clocks.verdict().is_none());
-        let body = std::mem::replace(&mut self.body, Body::Over);
-        if let Body::Stream(stream) = body {
-            let arrivals = *stream.transfer();
-            let context = self.record.context_mut();
-            context.transfer = Transfer {
-                bytes: context.transfer.bytes,
-                ..arrivals
-            };
-            if let Some(limit) = limit.filter(|_| !stream.is_over()) {
-                finish_without_client(stream.into_source(), limit);
-            }
-        }
-        self.clocks.settle(&mut self.record.context_mut().transfer);
-        let outcome = self.clocks.verdict().unwrap_or(Outcome::ClientLeft);
-        self.record.close(outcome);
+        self.end(self.clocks.verdict().unwrap_or(Outcome::ClientLeft));
     }
 }
 

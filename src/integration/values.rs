@@ -45,8 +45,9 @@ const IN_QUERY: &AsciiSet = &CONTROLS
     .add(b'%')
     .add(b'\\');
 /// As above, for text that is percent-encoded already.
-const RAW_IN_SEGMENT: &AsciiSet = &CONTROLS.add(b'#').add(b'?').add(b'/').add(b'\\');
-const RAW_IN_QUERY: &AsciiSet = &CONTROLS.add(b'#').add(b'&').add(b'\\');
+const RAW_IN_SEGMENT: &AsciiSet = &RAW.add(b'#').add(b'?').add(b'/');
+const RAW_IN_QUERY: &AsciiSet = &RAW.add(b'#').add(b'&');
+const RAW: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\\');
 
 /// A mapped value and whether it is percent-encoded already, as what comes from the target is.
 #[derive(Debug, PartialEq, Eq)]

@@ -55,6 +55,8 @@ pub struct Connection<S> {
     out: Outbox,
     timer: LazyTimer,
     clocks: Arc<Clocks>,
+    /// The client may still be sending what nobody reads.
+    lingers: bool,
 }
 
 /// What comes next on a connection.
@@ -98,6 +100,7 @@ pub async fn serve<S: ClientStream>(stream: S, origin: Origin) -> Option<Prefixe
         out: Outbox::default(),
         timer,
         clocks,
+        lingers: false,
     };
     connection.run().await
 }
@@ -247,6 +250,7 @@ impl<S: ClientStream> Connection<S> {
 
     async fn send_refusal(&mut self, mut reply: Reply) -> After {
         reply.closes = true;
+        self.lingers = true;
         let mut inbound = inbound::Inbound::none();
         self.send(reply, http::Version::HTTP_11, false, &mut inbound)
             .await
@@ -273,10 +277,12 @@ impl<S: ClientStream> Connection<S> {
         }
     }
 
-    /// Closes so that the client can read what was written: what it still sends is taken and dropped for a while.
+    /// Closes so that the client can read what was written: what it may still send is taken and dropped for a while, for
+    /// a socket that is closed with bytes unread resets the connection and takes the answer with it.
     async fn close(&mut self) {
         let shut = tokio::time::timeout(LINGER, self.stream.shutdown()).await;
-        if !matches!(shut, Ok(Ok(()))) {
+        let may_send_more = self.lingers || !self.held.is_empty();
+        if !matches!(shut, Ok(Ok(()))) || !may_send_more {
             return;
         }
         let mut taken = 0;

@@ -86,10 +86,10 @@ impl<S: ClientStream> Connection<S> {
                 sending.reply.complete();
                 self.clocks.wait(Waiting::Nobody);
                 if keeps && self.discard(inbound).await {
-                    After::KeepAlive
-                } else {
-                    After::Close
+                    return After::KeepAlive;
                 }
+                self.lingers |= !inbound.is_over();
+                After::Close
             }
             Sent::Cut(cut) => {
                 let is_stuck = !self.out.is_empty();

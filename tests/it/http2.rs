@@ -1,0 +1,347 @@
+//! HTTP/2: the same claims as over HTTP/1.1, and what HTTP/2 can get wrong by itself.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::{
+    Reason,
+    client::{ResponseFuture, SendRequest},
+};
+use http::{HeaderMap, Request};
+use tokio::net::TcpStream;
+
+use crate::support::{Backend, Client, Gateway, document, header, headers, proxy, status, within};
+
+const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+
+/// A gateway that takes HTTP/2 with prior knowledge.
+fn gateway(backend: &Backend, more: &str) -> Gateway {
+    let settings = "listeners: [{address: 127.0.0.1:0, h2c: true}]\naccessLog: {path: access.log}\n\
+        apis: [{definition: api.yaml}]\nworkers: 1\n";
+    let api = document(&proxy(
+        "/{proxy+}",
+        backend.address,
+        &format!("responseTransferMode: STREAM\n{more}"),
+    ));
+    Gateway::from_files(&[("sluicegate.yaml", settings), ("api.yaml", &api)])
+}
+
+/// An HTTP/2 connection, driven by a task of its own.
+async fn connect(gateway: &Gateway) -> SendRequest<Bytes> {
+    let tcp = TcpStream::connect(gateway.address).await.unwrap();
+    let (send, connection) = within(h2::client::handshake(tcp)).await.unwrap();
+    tokio::spawn(async move { drop(connection.await) });
+    send
+}
+
+async fn send(
+    send: &mut SendRequest<Bytes>,
+    request: Request<()>,
+    is_end: bool,
+) -> (ResponseFuture, h2::SendStream<Bytes>) {
+    *send = within(send.clone().ready()).await.unwrap();
+    send.send_request(request, is_end).unwrap()
+}
+
+/// Nothing more comes but the end.
+async fn ends(body: &mut h2::RecvStream) {
+    while let Some(data) = within(body.data()).await {
+        assert_eq!(data.unwrap(), "");
+    }
+}
+
+fn get(path: &str) -> Request<()> {
+    Request::get(format!("http://test{path}")).body(()).unwrap()
+}
+
+#[tokio::test]
+async fn the_next_chunk_is_produced_only_after_the_client_saw_the_last() {
+    let backend = Backend::start().await;
+    let gateway = gateway(&backend, "timeoutInMillis: 60000");
+    let mut client = connect(&gateway).await;
+    let (response, _) = send(&mut client, get("/s"), true).await;
+    let (mut conn, head) = backend.request().await;
+    assert_eq!(
+        header(&head, "via").map(|via| via.starts_with("2.0 ")),
+        Some(true)
+    );
+    conn.write(CHUNKED).await;
+    let mut body = within(response).await.unwrap().into_body();
+    for number in 0..20 {
+        let event = format!("data: {number}\n\n");
+        conn.write(format!("{:x}\r\n{event}\r\n", event.len()))
+            .await;
+        let data = within(body.data()).await.unwrap().unwrap();
+        assert_eq!(data, event);
+        body.flow_control().release_capacity(data.len()).unwrap();
+    }
+    conn.write("0\r\n\r\n").await;
+    ends(&mut body).await;
+    let record = gateway.record().await;
+    assert_eq!(
+        (&record["outcome"], &record["protocol"]),
+        (&"complete".into(), &"HTTP/2.0".into())
+    );
+}
+
+#[tokio::test]
+async fn a_truncated_stream_is_reset_and_its_neighbours_are_unharmed() {
+    let backend = Backend::start().await;
+    let gateway = gateway(&backend, "timeoutInMillis: 60000");
+    let mut client = connect(&gateway).await;
+    let (broken, _) = send(&mut client, get("/broken"), true).await;
+    let (mut first, _) = backend.request().await;
+    let (whole, _) = send(&mut client, get("/whole"), true).await;
+    let (mut second, _) = backend.request().await;
+    first.write(format!("{CHUNKED}5\r\nhello\r\n")).await;
+    second.write(CHUNKED).await;
+    let mut broken = within(broken).await.unwrap().into_body();
+    let mut whole = within(whole).await.unwrap().into_body();
+    drop(first);
+    assert_eq!(within(broken.data()).await.unwrap().unwrap(), "hello");
+    let error = within(broken.data()).await.unwrap().unwrap_err();
+    assert_eq!(error.reason(), Some(Reason::INTERNAL_ERROR));
+    second.write("2\r\nok\r\n0\r\n\r\n").await;
+    assert_eq!(within(whole.data()).await.unwrap().unwrap(), "ok");
+    ends(&mut whole).await;
+    let outcomes: Vec<_> = gateway
+        .records(2)
+        .await
+        .iter()
+        .map(|record| record["outcome"].clone())
+        .collect();
+    assert_eq!(outcomes, ["integration_truncated", "complete"]);
+}
+
+#[tokio::test]
+async fn item_110_a_client_that_cancels_cancels_the_backend() {
+    let backend = Backend::start().await;
+    let gateway = gateway(&backend, "timeoutInMillis: 60000");
+    let mut client = connect(&gateway).await;
+    // During silence.
+    let (response, mut sending) = send(&mut client, get("/s"), false).await;
+    let (mut conn, _) = backend.request().await;
+    conn.write(CHUNKED).await;
+    let body = within(response).await.unwrap().into_body();
+    sending.send_reset(Reason::CANCEL);
+    drop(body);
+    conn.is_closed().await;
+    // Before the head.
+    let (response, mut sending) = send(&mut client, get("/s"), false).await;
+    let (mut conn, _) = backend.request().await;
+    sending.send_reset(Reason::CANCEL);
+    drop(response);
+    conn.is_closed().await;
+    for record in gateway.records(2).await {
+        assert_eq!(record["outcome"], "client_left");
+    }
+}
+
+#[tokio::test]
+async fn every_clock_fires_for_a_client_that_never_opens_its_window() {
+    for (limits, outcome) in [
+        ("timeoutInMillis: 400", "deadline"),
+        (
+            "timeoutInMillis: 60000\nx-sluicegate-timeouts: {clientStallInMillis: 400}",
+            "client_stalled",
+        ),
+    ] {
+        let backend = Backend::start().await;
+        let gateway = gateway(&backend, limits);
+        let mut client = connect(&gateway).await;
+        let (response, _) = send(&mut client, get("/s"), true).await;
+        let (mut conn, _) = backend.request().await;
+        conn.write("HTTP/1.1 200 OK\r\nContent-Length: 100000000\r\n\r\n")
+            .await;
+        let body = within(response).await.unwrap().into_body();
+        let flooding = tokio::spawn(async move {
+            while tokio::io::AsyncWriteExt::write_all(&mut conn.stream, &[b'x'; 65_536])
+                .await
+                .is_ok()
+            {}
+        });
+        // Nothing is released: the window of 64 KiB fills and stays full.
+        within(flooding).await.unwrap();
+        assert_eq!(gateway.record().await["outcome"], outcome);
+        drop(body);
+        // The connection itself goes on.
+        let (response, _) = send(&mut client, get("/again"), true).await;
+        let (mut conn, _) = backend.request().await;
+        conn.write("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            .await;
+        assert_eq!(within(response).await.unwrap().status(), 200);
+    }
+}
+
+#[tokio::test]
+async fn the_idle_timeout_resets_a_silent_stream() {
+    let backend = Backend::start().await;
+    let gateway = gateway(
+        &backend,
+        "timeoutInMillis: 60000\nx-sluicegate-timeouts: {idleInMillis: 300}",
+    );
+    let mut client = connect(&gateway).await;
+    let (response, _) = send(&mut client, get("/s"), true).await;
+    let (mut conn, _) = backend.request().await;
+    conn.write(format!("{CHUNKED}2\r\nhi\r\n")).await;
+    let mut body = within(response).await.unwrap().into_body();
+    assert_eq!(within(body.data()).await.unwrap().unwrap(), "hi");
+    assert!(within(body.data()).await.unwrap().is_err());
+    conn.is_closed().await;
+    assert_eq!(gateway.record().await["outcome"], "idle");
+}
+
+#[tokio::test]
+async fn uploads_and_trailers_pass_in_both_directions() {
+    let backend = Backend::start().await;
+    let gateway = gateway(&backend, "timeoutInMillis: 60000");
+    let mut client = connect(&gateway).await;
+    let request = Request::post("http://test/s").body(()).unwrap();
+    let (response, mut sending) = send(&mut client, request, false).await;
+    sending
+        .send_data(Bytes::from_static(b"hello"), false)
+        .unwrap();
+    let (mut conn, head) = backend.request().await;
+    // Item 106: the framing towards the backend is the gateway's own.
+    assert_eq!(
+        (
+            header(&head, "transfer-encoding"),
+            header(&head, "content-length")
+        ),
+        (Some("chunked"), None)
+    );
+    assert_eq!(conn.take(10).await, b"5\r\nhello\r\n");
+    let mut trailers = HeaderMap::new();
+    trailers.insert("x-sum", "1".parse().unwrap());
+    sending.send_trailers(trailers).unwrap();
+    assert_eq!(conn.take(15).await, b"0\r\nx-sum: 1\r\n\r\n");
+    conn.write("HTTP/1.1 200 OK\r\nTrailer: x-back\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-back: 2\r\n\r\n").await;
+    let mut body = within(response).await.unwrap().into_body();
+    assert_eq!(within(body.data()).await.unwrap().unwrap(), "ok");
+    let trailers = within(body.trailers()).await.unwrap().unwrap();
+    assert_eq!(trailers["x-back"], "2");
+    assert_eq!(gateway.record().await["outcome"], "complete");
+}
+
+#[tokio::test]
+async fn items_101_to_107_heads_that_http2_allows_are_judged_like_all() {
+    let backend = Backend::start().await;
+    let gateway = gateway(&backend, "timeoutInMillis: 60000");
+    let mut client = connect(&gateway).await;
+    let mismatch = Request::get("http://test/x")
+        .header("host", "other")
+        .body(())
+        .unwrap();
+    let climbing = Request::get("http://test/a/../../b").body(()).unwrap();
+    let large = Request::get("http://test/x")
+        .header("x", "y".repeat(10_300))
+        .body(())
+        .unwrap();
+    for (request, code) in [(mismatch, 400), (climbing, 400), (large, 431)] {
+        let (response, _) = send(&mut client, request, true).await;
+        assert_eq!(within(response).await.unwrap().status(), code);
+    }
+    assert!(backend.is_left_alone().await);
+    let crumbs = Request::get("http://test/x")
+        .header("cookie", "a=1")
+        .header("cookie", "b=2")
+        .body(())
+        .unwrap();
+    let (_response, _) = send(&mut client, crumbs, true).await;
+    let (_conn, head) = backend.request().await;
+    assert_eq!(headers(&head, "cookie").collect::<Vec<_>>(), ["a=1; b=2"]);
+}
+
+#[tokio::test]
+async fn item_103_a_body_that_lies_about_its_length_aborts_the_backend() {
+    let backend = Backend::start().await;
+    let gateway = gateway(&backend, "timeoutInMillis: 60000");
+    let mut client = connect(&gateway).await;
+    let request = Request::post("http://test/s")
+        .header("content-length", "5")
+        .body(())
+        .unwrap();
+    let (response, mut sending) = send(&mut client, request, false).await;
+    let (mut conn, head) = backend.request().await;
+    assert_eq!(header(&head, "content-length"), Some("5"));
+    sending
+        .send_data(Bytes::from_static(b"too long"), true)
+        .unwrap();
+    let rest = conn.rest().await;
+    assert!(rest.len() < 5, "{rest:?}");
+    assert!(within(response).await.is_err());
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_is_413() {
+    let backend = Backend::start().await;
+    let gateway = gateway(
+        &backend,
+        "timeoutInMillis: 60000\nx-sluicegate-limits: {requestBodyBytes: 5}",
+    );
+    let mut client = connect(&gateway).await;
+    let request = Request::post("http://test/s").body(()).unwrap();
+    let (response, mut sending) = send(&mut client, request, false).await;
+    sending
+        .send_data(Bytes::from_static(b"hello!"), true)
+        .unwrap();
+    assert_eq!(within(response).await.unwrap().status(), 413);
+}
+
+#[tokio::test]
+async fn item_108_a_draining_gateway_lets_streams_finish() {
+    let backend = Backend::start().await;
+    let gateway = gateway(&backend, "timeoutInMillis: 60000");
+    let mut client = connect(&gateway).await;
+    let (response, _) = send(&mut client, get("/s"), true).await;
+    let (mut conn, _) = backend.request().await;
+    conn.write(CHUNKED).await;
+    let mut body = within(response).await.unwrap().into_body();
+    gateway
+        .conductor()
+        .advance(sluicegate::types::lifecycle::Phase::Draining);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    conn.write("2\r\nok\r\n0\r\n\r\n").await;
+    assert_eq!(within(body.data()).await.unwrap().unwrap(), "ok");
+    ends(&mut body).await;
+    gateway.ended().await;
+}
+
+#[tokio::test]
+async fn at_the_limit_of_a_shutdown_streams_are_cut_as_drained() {
+    let backend = Backend::start().await;
+    let gateway = gateway(&backend, "timeoutInMillis: 60000");
+    let mut client = connect(&gateway).await;
+    let (response, _) = send(&mut client, get("/s"), true).await;
+    let (mut conn, _) = backend.request().await;
+    conn.write(CHUNKED).await;
+    let mut body = within(response).await.unwrap().into_body();
+    gateway
+        .conductor()
+        .advance(sluicegate::types::lifecycle::Phase::Draining);
+    gateway
+        .conductor()
+        .advance(sluicegate::types::lifecycle::Phase::Cut);
+    assert!(within(body.data()).await.is_none_or(|data| data.is_err()));
+    assert_eq!(gateway.record().await["outcome"], "drained");
+    gateway.ended().await;
+}
+
+#[tokio::test]
+async fn without_h2c_the_preface_is_refused_and_with_it_http1_still_works() {
+    let backend = Backend::start()
+        .await
+        .always("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let plain = Gateway::streaming(backend);
+    let (head, _) = Client::ask(plain.address, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
+    assert_eq!(status(&head), 505);
+    let settings = "listeners: [{address: 127.0.0.1:0, h2c: true}]\naccessLog: {path: none}\napis: [{definition: api.yaml}]\n";
+    let api = document(&proxy("/{proxy+}", backend, ""));
+    let both = Gateway::from_files(&[("sluicegate.yaml", settings), ("api.yaml", &api)]);
+    for path in ["/x", "/P"] {
+        assert_eq!(Client::get(both.address, path).await.1, "ok");
+    }
+    // A method that begins like the preface.
+    let (head, _) = Client::ask(both.address, "PR / HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    assert_eq!(status(&head), 403);
+}

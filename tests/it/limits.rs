@@ -1,0 +1,70 @@
+//! Acceptance items 79 to 86: many clients, few places.
+
+use crate::support::{Backend, Client, Gateway, document, header, proxy, status};
+
+#[tokio::test]
+async fn item_83_the_oldest_idle_connection_makes_room_and_then_new_ones_are_turned_away() {
+    let backend = Backend::start().await;
+    let api = document(&proxy("/{proxy+}", backend.address, ""));
+    let gateway = Gateway::start("http: {maxConnections: 3}", &api);
+    let mut idle = Client::connect(gateway.address).await;
+    idle.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    assert_eq!(status(&idle.answer().await.0), 403);
+    let mut busy = Vec::new();
+    for _ in 0..3 {
+        let mut client = Client::connect(gateway.address).await;
+        client.send("GET /x HTTP/1.1\r\nHost: test\r\n\r\n").await;
+        busy.push((client, backend.request().await.0));
+    }
+    // The third busy one took the idle one's place.
+    idle.is_closed().await;
+    let (head, body) = Client::get(gateway.address, "/x").await;
+    assert_eq!(
+        (status(&head), header(&head, "retry-after")),
+        (503, Some("1"))
+    );
+    assert_eq!(body, r#"{"message":"Service Unavailable"}"#);
+    // Those that are served go on, and a place that becomes free is used.
+    let (mut client, mut conn) = busy.remove(0);
+    conn.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+        .await;
+    assert_eq!(client.answer().await.1, "ok");
+    drop(client);
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    let mut client = Client::connect(gateway.address).await;
+    client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    assert_eq!(status(&client.answer().await.0), 403);
+}
+
+#[tokio::test]
+async fn connections_and_streams_leave_nothing_behind() {
+    let backend = Backend::start()
+        .await
+        .always("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n");
+    let gateway = Gateway::streaming(backend);
+    let descriptors = || std::fs::read_dir("/proc/self/fd").unwrap().count();
+    let round = async || {
+        for number in 0..100 {
+            let mut client = Client::connect(gateway.address).await;
+            client.send("GET /x HTTP/1.1\r\nHost: test\r\n\r\n").await;
+            match number % 4 {
+                0 => assert_eq!(client.answer().await.1, "ok"),
+                1 => drop(client.head().await),
+                2 => client.vanish(),
+                _ => {}
+            }
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    };
+    round().await;
+    let before = descriptors();
+    for _ in 0..4 {
+        round().await;
+    }
+    // Other tests of this process come and go; a leak would be four hundred.
+    assert!(
+        descriptors() < before + 150,
+        "{before} became {}",
+        descriptors()
+    );
+}

@@ -1,0 +1,165 @@
+//! A gateway in this process, with one worker, and its records.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    time::Duration,
+};
+
+use serde_json::Value;
+use sluicegate::{
+    config::{build::Overrides, load, render::render},
+    server::run::Server,
+    types::lifecycle::{Conductor, Phase},
+};
+
+/// A running gateway. It is stopped, and its files are removed, when it goes out of scope.
+pub struct Gateway {
+    server: Option<Server>,
+    pub address: SocketAddr,
+    directory: PathBuf,
+}
+
+/// An OpenAPI document with these paths (YAML, indented by two).
+pub fn document(paths: &str) -> String {
+    format!("openapi: 3.0.1\ninfo: {{title: Test}}\npaths:\n{paths}")
+}
+
+/// The path item of a catch-all that goes to `backend`. `more` is added to its integration, one key a line.
+pub fn proxy(path: &str, backend: SocketAddr, more: &str) -> String {
+    let name = path
+        .split(['{', '}'])
+        .nth(1)
+        .unwrap_or("")
+        .trim_end_matches('+');
+    let uri = path.replace("+}", "}");
+    let mapping = if name.is_empty() {
+        String::new()
+    } else {
+        format!(
+            "        requestParameters: {{integration.request.path.{name}: method.request.path.{name}}}\n"
+        )
+    };
+    let more: String = more
+        .lines()
+        .map(|line| format!("        {line}\n"))
+        .collect();
+    format!(
+        "  {path}:\n    x-amazon-apigateway-any-method:\n      x-amazon-apigateway-integration:\n        \
+         type: http_proxy\n        uri: http://{backend}{uri}\n{mapping}{more}"
+    )
+}
+
+impl Gateway {
+    /// A gateway whose catch-all streams from `backend`.
+    pub fn streaming(backend: SocketAddr) -> Gateway {
+        Gateway::with_integration(
+            backend,
+            "responseTransferMode: STREAM\ntimeoutInMillis: 60000",
+        )
+    }
+
+    /// A gateway whose catch-all buffers what `backend` answers.
+    pub fn buffered(backend: SocketAddr) -> Gateway {
+        Gateway::with_integration(backend, "")
+    }
+
+    /// A gateway whose catch-all goes to `backend`, with `more` in its integration.
+    pub fn with_integration(backend: SocketAddr, more: &str) -> Gateway {
+        Gateway::start("", &document(&proxy("/{proxy+}", backend, more)))
+    }
+
+    /// A gateway with these settings (without listeners, definition and log) for `document`.
+    pub fn start(settings: &str, document: &str) -> Gateway {
+        let settings = format!(
+            "listeners: [{{address: 127.0.0.1:0}}]\nworkers: 1\naccessLog: {{path: access.log}}\n\
+             apis: [{{definition: api.yaml}}]\n{settings}"
+        );
+        Gateway::from_files(&[("sluicegate.yaml", &settings), ("api.yaml", document)])
+    }
+
+    /// A gateway from files, the first of which is its configuration.
+    pub fn from_files(files: &[(&str, &str)]) -> Gateway {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "sluicegate-it-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Relaxed)
+        );
+        let directory = std::env::temp_dir().join(name);
+        fs::create_dir_all(&directory).unwrap();
+        for (name, text) in files {
+            fs::write(directory.join(name), text).unwrap();
+        }
+        Gateway::from_directory(directory, files[0].0)
+    }
+
+    /// A gateway from a configuration in a directory, which is removed afterwards.
+    pub fn from_directory(directory: PathBuf, config: &str) -> Gateway {
+        let loaded = load(&directory.join(config), &Overrides::default());
+        let model = loaded
+            .model
+            .unwrap_or_else(|| panic!("{}", render(&loaded.diagnostics, false)));
+        let server = Server::start(&model).unwrap();
+        let address = server.addresses()[0].0;
+        Gateway {
+            server: Some(server),
+            address,
+            directory,
+        }
+    }
+
+    /// To move it through the phases of its end.
+    pub fn conductor(&self) -> &Conductor {
+        self.server.as_ref().unwrap().conductor()
+    }
+
+    /// Waits until its workers have ended.
+    pub async fn ended(mut self) {
+        let server = self.server.take().unwrap();
+        super::within(tokio::task::spawn_blocking(move || server.join()))
+            .await
+            .unwrap();
+    }
+
+    /// The only record so far; waits for it.
+    pub async fn record(&self) -> Value {
+        let mut records = self.records(1).await;
+        assert_eq!(records.len(), 1, "{records:?}");
+        records.remove(0)
+    }
+
+    /// All records, once there are at least `count`. A little later, so that one too many is seen.
+    pub async fn records(&self, count: usize) -> Vec<Value> {
+        let read = || {
+            let text = fs::read_to_string(self.directory.join("access.log")).unwrap_or_default();
+            text.lines()
+                .map(|line| serde_json::from_str(line).unwrap())
+                .collect::<Vec<Value>>()
+        };
+        for _ in 0..250 {
+            if read().len() >= count {
+                tokio::time::sleep(Duration::from_millis(60)).await;
+                return read();
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!(
+            "only {} of {count} records were written: {:?}",
+            read().len(),
+            read()
+        );
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if let Some(server) = self.server.take() {
+            server.conductor().advance(Phase::Cut);
+            server.join();
+        }
+        let _ = fs::remove_dir_all(&self.directory);
+    }
+}

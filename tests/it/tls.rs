@@ -1,0 +1,325 @@
+//! TLS: towards clients with several certificates, towards backends with and without trust.
+
+use std::{fs, sync::Arc};
+
+use rcgen::{CertificateParams, CertifiedIssuer, KeyPair, date_time_ymd};
+use rustls::{
+    ClientConfig, RootCertStore, ServerConfig,
+    pki_types::{CertificateDer, PrivateKeyDer, ServerName},
+};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
+
+use crate::support::{Backend, Client, End, Gateway, document, header, proxy, status, within};
+
+/// A certificate for a name, signed by itself, and its key; both in PEM.
+fn certificate(name: &str) -> (String, String) {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    (made.cert.pem(), made.signing_key.serialize_pem())
+}
+
+fn gateway(backend: std::net::SocketAddr, more: &str) -> (Gateway, [String; 2]) {
+    let (one, two) = (certificate("one.example"), certificate("*.two.example"));
+    let settings = format!(
+        "listeners:\n  - address: 127.0.0.1:0\n    tls:\n      certificates:\n        - {{certificate: one.pem, privateKey: one.key}}\n        \
+         - {{certificate: two.pem, privateKey: two.key}}\n{more}accessLog: {{path: access.log}}\napis: [{{definition: api.yaml}}]\n"
+    );
+    let api = document(&proxy(
+        "/{proxy+}",
+        backend,
+        "responseTransferMode: STREAM\ntimeoutInMillis: 60000",
+    ));
+    let gateway = Gateway::from_files(&[
+        ("sluicegate.yaml", &settings),
+        ("api.yaml", &api),
+        ("one.pem", &one.0),
+        ("one.key", &one.1),
+        ("two.pem", &two.0),
+        ("two.key", &two.1),
+    ]);
+    (gateway, [one.0, two.0])
+}
+
+async fn connect(
+    gateway: &Gateway,
+    trusted: &str,
+    name: &str,
+    protocols: &[&str],
+) -> std::io::Result<TlsStream<TcpStream>> {
+    use rustls::pki_types::pem::PemObject as _;
+    let mut roots = RootCertStore::empty();
+    roots
+        .add(CertificateDer::from_pem_slice(trusted.as_bytes()).unwrap())
+        .unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap();
+    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = protocols
+        .iter()
+        .map(|name| name.as_bytes().to_vec())
+        .collect();
+    let tcp = TcpStream::connect(gateway.address).await?;
+    let name = ServerName::try_from(name.to_owned()).unwrap();
+    within(TlsConnector::from(Arc::new(config)).connect(name, tcp)).await
+}
+
+#[tokio::test]
+async fn the_certificate_fits_the_name_and_alpn_chooses_the_protocol() {
+    let backend = Backend::start()
+        .await
+        .always("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let (gateway, [one, two]) = gateway(backend, "");
+    for (trusted, name) in [(&one, "one.example"), (&two, "www.two.example")] {
+        let stream = connect(&gateway, trusted, name, &["http/1.1"])
+            .await
+            .unwrap();
+        let mut client = Client::over(stream);
+        client
+            .send(format!("GET /x HTTP/1.1\r\nHost: {name}\r\n\r\n"))
+            .await;
+        assert_eq!(client.answer().await.1, "ok");
+    }
+    // An unknown name gets the first certificate, which doesn't fit it.
+    assert!(connect(&gateway, &one, "three.example", &[]).await.is_err());
+    let stream = connect(&gateway, &one, "one.example", &["h2", "http/1.1"])
+        .await
+        .unwrap();
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+    let (mut client, connection) = within(h2::client::handshake(stream)).await.unwrap();
+    tokio::spawn(async move { drop(connection.await) });
+    let request = http::Request::get("https://one.example/x")
+        .body(())
+        .unwrap();
+    let (response, _) = client.send_request(request, true).unwrap();
+    assert_eq!(within(response).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn unknown_names_can_be_refused() {
+    let backend = Backend::start().await;
+    let (gateway, [one, _]) = gateway(backend.address, "      unknownServerName: refuse\n");
+    assert!(connect(&gateway, &one, "one.example", &[]).await.is_ok());
+    let error = connect(&gateway, &one, "three.example", &[])
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("alert"), "{error}");
+}
+
+#[tokio::test]
+async fn a_truncated_stream_ends_without_close_notify() {
+    let backend = Backend::start().await;
+    let (gateway, [one, _]) = gateway(backend.address, "");
+    let mut client = Client::over(connect(&gateway, &one, "one.example", &[]).await.unwrap());
+    client
+        .send("GET /x HTTP/1.1\r\nHost: one.example\r\n\r\n")
+        .await;
+    let (mut conn, head) = backend.request().await;
+    assert_eq!(header(&head, "x-forwarded-proto"), Some("https"));
+    conn.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n")
+        .await;
+    client.head().await;
+    assert_eq!(client.chunk().await, b"hi");
+    drop(conn);
+    // rustls reports an end without close_notify as an error.
+    assert_eq!(client.is_closed().await, End::Reset);
+    assert_eq!(gateway.record().await["outcome"], "integration_truncated");
+}
+
+#[tokio::test]
+async fn item_164_stalled_handshakes_block_nobody() {
+    let backend = Backend::start()
+        .await
+        .always("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let (gateway, [one, _]) = gateway(backend, "");
+    let mut stalled = Vec::new();
+    for _ in 0..100 {
+        stalled.push(TcpStream::connect(gateway.address).await.unwrap());
+    }
+    let mut client = Client::over(connect(&gateway, &one, "one.example", &[]).await.unwrap());
+    client
+        .send("GET /x HTTP/1.1\r\nHost: one.example\r\n\r\n")
+        .await;
+    assert_eq!(client.answer().await.1, "ok");
+}
+
+/// A TLS backend with this certificate, which answers every connection once.
+async fn tls_backend(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    protocol: &str,
+) -> u16 {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap();
+    let mut config = builder
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((tcp, _)) = listener.accept().await {
+            let Ok(stream) = acceptor.accept(tcp).await else {
+                continue;
+            };
+            if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+                tokio::spawn(serve_h2(stream));
+                continue;
+            }
+            let mut client = Client::over(stream);
+            client.head().await;
+            client
+                .send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+                .await;
+        }
+    });
+    port
+}
+
+async fn serve_h2(stream: tokio_rustls::server::TlsStream<TcpStream>) {
+    let mut connection = h2::server::handshake(stream).await.unwrap();
+    while let Some(Ok((request, mut respond))) = connection.accept().await {
+        let response = http::Response::builder()
+            .header("x-path", request.uri().path())
+            .body(())
+            .unwrap();
+        let mut body = respond.send_response(response, false).unwrap();
+        body.send_data("over h2".into(), false).unwrap();
+        let mut trailers = http::HeaderMap::new();
+        trailers.insert("x-sum", "7".parse().unwrap());
+        body.send_trailers(trailers).unwrap();
+    }
+}
+
+fn named(params: &mut CertificateParams) {
+    params.subject_alt_names = vec![rcgen::SanType::DnsName("localhost".try_into().unwrap())];
+}
+
+async fn asked(port: u16, insecure: bool) -> (u16, String, serde_json::Value) {
+    let tls = if insecure {
+        "tlsConfig: {insecureSkipVerification: true}\n"
+    } else {
+        ""
+    };
+    let more = format!("{tls}responseTransferMode: STREAM\ntimeoutInMillis: 5000");
+    let api = document(&proxy("/{proxy+}", ([127, 0, 0, 1], port).into(), &more));
+    let api = api.replace(
+        &format!("http://127.0.0.1:{port}"),
+        &format!("https://localhost:{port}"),
+    );
+    let gateway = Gateway::start("", &api);
+    let request = "GET /x HTTP/1.1\r\nHost: test\r\nTE: trailers\r\n\r\n";
+    let mut client = Client::connect(gateway.address).await;
+    client.send(request).await;
+    let head = client.head().await;
+    let rest = if header(&head, "transfer-encoding").is_some() {
+        String::from_utf8(client.chunk().await).unwrap()
+    } else {
+        String::new()
+    };
+    (status(&head), rest, gateway.record().await)
+}
+
+#[tokio::test]
+async fn a_backend_must_be_trusted_unless_the_document_says_otherwise() {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    named(&mut params);
+    let certificate = params.self_signed(&key).unwrap();
+    let port = tls_backend(
+        vec![certificate.der().clone()],
+        PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        "http/1.1",
+    )
+    .await;
+    let (code, _, record) = asked(port, false).await;
+    assert_eq!((code, &record["reason"]), (504, &"tls_failed".into()));
+    assert!(
+        record["integrationError"]
+            .as_str()
+            .unwrap()
+            .contains("certificate"),
+        "{record}"
+    );
+    assert_eq!(asked(port, true).await.0, 200);
+}
+
+#[tokio::test]
+async fn skipping_the_issuer_skips_neither_dates_nor_names() {
+    let issuer_key = KeyPair::generate().unwrap();
+    let issuer = CertifiedIssuer::self_signed(CertificateParams::default(), issuer_key).unwrap();
+    for (expired, name) in [(true, "localhost"), (false, "elsewhere")] {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = vec![rcgen::SanType::DnsName(name.try_into().unwrap())];
+        if expired {
+            params.not_after = date_time_ymd(2020, 1, 1);
+        }
+        let certificate = params.signed_by(&key, &issuer).unwrap();
+        let chain = vec![certificate.der().clone()];
+        let port = tls_backend(
+            chain,
+            PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+            "http/1.1",
+        )
+        .await;
+        let (code, _, record) = asked(port, true).await;
+        assert_eq!(
+            (code, &record["reason"]),
+            (504, &"tls_failed".into()),
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_offers_http2_is_spoken_to_in_http2() {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    named(&mut params);
+    let certificate = params.self_signed(&key).unwrap();
+    let port = tls_backend(
+        vec![certificate.der().clone()],
+        PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        "h2",
+    )
+    .await;
+    let (code, body, record) = asked(port, true).await;
+    assert_eq!(
+        (code, body.as_str(), &record["outcome"]),
+        (200, "over h2", &"complete".into())
+    );
+}
+
+#[test]
+fn certificates_that_cannot_be_used_are_told_at_start() {
+    let directory = std::env::temp_dir().join(format!("sluicegate-tls-{}", std::process::id()));
+    fs::create_dir_all(&directory).unwrap();
+    let (one, other) = (certificate("one.example"), certificate("other.example"));
+    fs::write(directory.join("one.pem"), &one.0).unwrap();
+    fs::write(directory.join("other.key"), &other.1).unwrap();
+    fs::write(directory.join("empty.pem"), "").unwrap();
+    fs::write(directory.join("api.yaml"), document("  /x:\n    get: {}\n")).unwrap();
+    for (certificate, key, expected) in [
+        ("one.pem", "other.key", "doesn't go with"),
+        ("empty.pem", "other.key", "has no certificate"),
+        ("one.pem", "one.pem", "private key"),
+    ] {
+        let settings = format!(
+            "listeners: [{{address: 127.0.0.1:0, tls: {{certificates: [{{certificate: {certificate}, privateKey: {key}}}]}}}}]\n\
+             apis: [{{definition: api.yaml}}]\naccessLog: {{path: none}}\n"
+        );
+        let path = directory.join("sluicegate.yaml");
+        fs::write(&path, settings).unwrap();
+        let loaded =
+            sluicegate::config::load(&path, &sluicegate::config::build::Overrides::default());
+        let fault = sluicegate::server::run::Server::start(&loaded.model.unwrap()).unwrap_err();
+        assert!(fault.message.contains(expected), "{fault}");
+    }
+    fs::remove_dir_all(directory).unwrap();
+}

@@ -1,55 +1,24 @@
 //! HTTP_PROXY integrations: where they go, and what of the request goes where.
 
-use std::collections::BTreeMap;
-
 use http::Method;
 
-use super::integration::Building;
-use crate::{
-    config::{
-        codes::Code,
-        diagnostics::Diagnostics,
-        document::file::Cursor,
-        intrinsics::{fill_stage_variables, resolve},
-        mapping::{self, SOURCE_FORMS, SourceFault, Target, parse_source, parse_target},
-        model::{HeaderMapping, HttpProxy, Integration, TransferMode},
-        openapi::security::declared,
-        suggest::nearest,
-        uri::{UriFault, UriTemplate},
-    },
-    types::{known::Known, variable::Variable},
+use super::{
+    integration::Building,
+    request_parameters::{self, Mappings},
 };
-
-/// Mapped headers that AWS accepts at import and then answers every request with 500 for.
-const POISON: [Known; 4] = [
-    Known::ContentLength,
-    Known::TransferEncoding,
-    Known::XAmznTraceId,
-    Known::XAmznApigateway,
-];
-/// Mapped headers that AWS drops silently, and two that belong to the connection.
-const DROPPED: [Known; 6] = [
-    Known::Expect,
-    Known::Te,
-    Known::ProxyAuthenticate,
-    Known::Via,
-    Known::Connection,
-    Known::KeepAlive,
-];
-
-/// The mappings of an integration, by where they go.
-#[derive(Default)]
-struct Mappings {
-    paths: BTreeMap<Box<str>, mapping::Source>,
-    query: Vec<(Box<str>, mapping::Source)>,
-    headers: Vec<HeaderMapping>,
-    poison: Option<Box<str>>,
-    is_broken: bool,
-}
+use crate::config::{
+    codes::Code,
+    diagnostics::Diagnostics,
+    document::file::Cursor,
+    intrinsics::{fill_stage_variables, resolve},
+    model::{HttpProxy, Integration, TransferMode},
+    suggest::nearest,
+    uri::{UriFault, UriTemplate},
+};
 
 pub(super) fn build(building: &Building<'_>, diagnostics: &mut Diagnostics) -> Integration {
     warn(building, diagnostics);
-    let mappings = mappings(building, diagnostics);
+    let mappings = request_parameters::read(building, diagnostics);
     let link = vpc_link(building, diagnostics);
     let method = method(building, diagnostics);
     let uri = uri(building, &mappings, diagnostics);
@@ -132,8 +101,9 @@ fn vpc_link(
         return Err(());
     };
     let resolved = resolve(said.value, building.source.bindings()).unwrap_or_default();
-    let (text, _) =
+    let (text, missing) =
         fill_stage_variables(&resolved.text, |name| building.source.stage_variable(name));
+    tell_missing(building, &said, "connectionId", &missing, diagnostics);
     // A link that only CloudFormation knows is found by its logical name.
     let id = text
         .trim_start_matches("${")
@@ -142,14 +112,15 @@ fn vpc_link(
     if links.contains_key(&id) {
         return Ok(Some(id.into()));
     }
-    let finding = building.report(
-        &said,
-        Code::E040,
-        format!("the VPC link `{id}` isn't configured"),
-    );
+    let message = match id.as_str() {
+        "" => "the integration names no VPC link".to_owned(),
+        id => format!("the VPC link `{id}` isn't configured"),
+    };
+    let finding = building.report(&said, Code::E040, message);
+    let shown = if id.is_empty() { "ID" } else { &id };
     diagnostics.push(match nearest(&id, links.keys().map(String::as_str)) {
         Some(meant) => finding.hint(format!("did you mean `{meant}`?")),
-        None => finding.hint(format!("say in sluicegate.yaml where it leads: `vpcLinks: {{ {id}: {{ targets: [\"http://…\"] }} }}`")),
+        None => finding.hint(format!("say in sluicegate.yaml where it leads: `vpcLinks: {{ {shown}: {{ targets: [\"http://…\"] }} }}`")),
     });
     Err(())
 }
@@ -171,14 +142,7 @@ fn uri(
     };
     let text = building.text("uri", diagnostics).ok()??;
     let (text, missing) = fill_stage_variables(&text, |name| building.source.stage_variable(name));
-    for name in &missing {
-        let message =
-            format!("the stage variable `{name}` has no value: it is empty in `uri`, as on AWS");
-        let finding = building.report(&said, Code::W116, message);
-        diagnostics.push(finding.hint(format!(
-            "give it one in sluicegate.yaml, under the API: `stageVariables: {{ {name}: … }}`"
-        )));
-    }
+    tell_missing(building, &said, "uri", &missing, diagnostics);
     let path = &building.operation.resource.path;
     let is_greedy = |name: &str| path.ends_with(&format!("{{{name}+}}"));
     match UriTemplate::compile(&text, |name| mappings.paths.get(name).cloned(), is_greedy) {
@@ -187,6 +151,23 @@ fn uri(
             diagnostics.push(uri_finding(building, &said, &text, &fault));
             None
         }
+    }
+}
+
+/// Stage variables without a value become empty, as on AWS; a request shows it too late.
+fn tell_missing(
+    building: &Building<'_>,
+    at: &Cursor<'_>,
+    key: &str,
+    missing: &[String],
+    diagnostics: &mut Diagnostics,
+) {
+    for name in missing {
+        let message =
+            format!("the stage variable `{name}` has no value: it is empty in `{key}`, as on AWS");
+        diagnostics.push(building.report(at, Code::W116, message).hint(format!(
+            "give it one in sluicegate.yaml, under the API: `stageVariables: {{ {name}: … }}`"
+        )));
     }
 }
 
@@ -247,158 +228,6 @@ fn uri_finding(
                 )
                 .hint(hint)
         }
-    }
-}
-
-fn mappings(building: &Building<'_>, diagnostics: &mut Diagnostics) -> Mappings {
-    let mut mappings = Mappings::default();
-    for (target, value) in building
-        .integration
-        .get("requestParameters")
-        .iter()
-        .flat_map(Cursor::members)
-    {
-        let Some(parsed) = parse_target(target) else {
-            let finding = value.report_key(
-                Code::E038,
-                format!("`{target}` isn't a place in the integration's request"),
-            );
-            let finding = finding.of_method(Some(&building.name));
-            diagnostics.push(
-                finding.label("expected `integration.request.{header|querystring|path}.NAME`"),
-            );
-            mappings.is_broken = true;
-            continue;
-        };
-        match source(building, &value, diagnostics) {
-            Some(source) => place(building, &mut mappings, parsed, source, &value, diagnostics),
-            None => mappings.is_broken = true,
-        }
-    }
-    mappings
-}
-
-fn source(
-    building: &Building<'_>,
-    value: &Cursor<'_>,
-    diagnostics: &mut Diagnostics,
-) -> Option<mapping::Source> {
-    let resolved = resolve(value.value, building.source.bindings())
-        .filter(|resolved| resolved.unbound.is_empty());
-    let Some(text) = resolved.map(|resolved| resolved.text) else {
-        let finding = building.report(value, Code::E038, "this mapping can't be turned into text");
-        diagnostics.push(finding.hint(SOURCE_FORMS));
-        return None;
-    };
-    let parsed = match parse_source(&text, |name| building.source.stage_variable(name)) {
-        Ok(parsed) => parsed,
-        Err(SourceFault::Form) => {
-            let finding = building.report(
-                value,
-                Code::E038,
-                format!("`{text}` can't be read as the source of a mapping"),
-            );
-            diagnostics.push(finding.hint(SOURCE_FORMS));
-            return None;
-        }
-        Err(SourceFault::Context(name)) => {
-            let finding = building.report(
-                value,
-                Code::E038,
-                format!("there is no context variable `{name}`"),
-            );
-            let meant = nearest(&name, Variable::names());
-            diagnostics.push(meant.map_or(finding.clone(), |meant| {
-                finding.hint(format!("did you mean `context.{meant}`?"))
-            }));
-            return None;
-        }
-    };
-    if parsed.is_body() && building.mode == TransferMode::Stream {
-        let message =
-            "a mapping from the request body needs the whole body, which a stream doesn't wait for";
-        let finding = building.report(value, Code::E044, message);
-        diagnostics.push(
-            finding.hint("use `responseTransferMode: BUFFERED`, or map from a header or the query"),
-        );
-        return None;
-    }
-    check_declared(building, &parsed, value, diagnostics);
-    Some(parsed)
-}
-
-/// API Gateway wants a parameter declared on the method before it is mapped.
-fn check_declared(
-    building: &Building<'_>,
-    source: &mapping::Source,
-    value: &Cursor<'_>,
-    diagnostics: &mut Diagnostics,
-) {
-    let (place, name) = match source {
-        mapping::Source::Query(name) | mapping::Source::MultiQuery(name) => ("query", name),
-        mapping::Source::Header(name) | mapping::Source::MultiHeader(name) => ("header", name),
-        mapping::Source::Path(name) if !building.operation.resource.parameters.contains(name) => {
-            ("path", name)
-        }
-        _ => return,
-    };
-    let text =
-        |parameter: &Cursor<'_>, key: &str| parameter.get(key).and_then(|value| value.scalar());
-    let is_declared = declared(building.root, building.operation).any(|parameter| {
-        text(&parameter, "in").as_deref() == Some(place)
-            && text(&parameter, "name").is_some_and(|declared| declared.eq_ignore_ascii_case(name))
-    });
-    if is_declared {
-        return;
-    }
-    let message = format!(
-        "`{}` doesn't declare the {place} parameter `{name}` that is mapped here",
-        building.name
-    );
-    let finding = building.report(value, Code::W110, message);
-    diagnostics
-        .push(finding.hint(
-            "API Gateway refuses to import this: list it under the operation's `parameters`",
-        ));
-}
-
-fn place(
-    building: &Building<'_>,
-    mappings: &mut Mappings,
-    target: Target,
-    source: mapping::Source,
-    value: &Cursor<'_>,
-    diagnostics: &mut Diagnostics,
-) {
-    let name = match target {
-        Target::Path(name) => return drop(mappings.paths.insert(name, source)),
-        Target::Query(name) => return mappings.query.push((name, source)),
-        Target::Header(name) => name,
-    };
-    let known = Known::of(name.as_bytes());
-    if POISON.contains(&known) {
-        let message = format!("mapping `{name}` makes every request a 500, as on AWS");
-        diagnostics.push(
-            value
-                .report_key(Code::W107, message)
-                .of_method(Some(&building.name)),
-        );
-        mappings.poison = Some(
-            format!("`requestParameters` maps the header `{name}`, which can't be set").into(),
-        );
-    } else if DROPPED.contains(&known) {
-        let message = format!("a mapped `{name}` is never sent");
-        diagnostics.push(
-            value
-                .report_key(Code::W119, message)
-                .of_method(Some(&building.name)),
-        );
-    } else {
-        mappings.headers.push(HeaderMapping {
-            name,
-            known,
-            source,
-        });
     }
 }
 

@@ -73,40 +73,45 @@ impl Building<'_> {
         key: &str,
         diagnostics: &mut Diagnostics,
     ) -> Result<Option<String>, ()> {
-        let Some(value) = self.integration.get(key) else {
-            return Ok(None);
+        let value = self.integration.get(key);
+        let name = format!("`{key}`");
+        value
+            .map(|value| self.text_of(&value, &name, diagnostics))
+            .transpose()
+    }
+
+    /// The text of a value, which findings call `name`.
+    pub(super) fn text_of(
+        &self,
+        value: &Cursor<'_>,
+        name: &str,
+        diagnostics: &mut Diagnostics,
+    ) -> Result<String, ()> {
+        let Some(resolved) = resolve(value.value, self.source.bindings()) else {
+            let finding = self.report(
+                value,
+                Code::E025,
+                format!("{name} can't be turned into text"),
+            );
+            diagnostics.push(finding.hint(KNOWN_FUNCTIONS));
+            return Err(());
         };
-        let resolved = resolve(value.value, self.source.bindings());
-        match resolved {
-            Some(resolved) if resolved.unbound.is_empty() => Ok(Some(resolved.text)),
-            Some(resolved) => {
-                let names = resolved
-                    .unbound
-                    .iter()
-                    .map(|name| format!("`{name}`"))
-                    .collect::<Vec<_>>()
-                    .join(", ");
-                let finding = self.report(
-                    &value,
-                    Code::E025,
-                    format!("`{key}` refers to {names}, which has no binding"),
-                );
-                let first = resolved.unbound.first().map_or("", String::as_str);
-                diagnostics.push(finding.hint(format!(
-                    "give it a value in sluicegate.yaml, under the API: `bindings: {{ \"{first}\": … }}`"
-                )));
-                Err(())
-            }
-            None => {
-                let finding = self.report(
-                    &value,
-                    Code::E025,
-                    format!("`{key}` can't be turned into text"),
-                );
-                diagnostics.push(finding.hint(KNOWN_FUNCTIONS));
-                Err(())
-            }
-        }
+        let Some(first) = resolved.unbound.first() else {
+            return Ok(resolved.text);
+        };
+        let names = resolved
+            .unbound
+            .iter()
+            .map(|name| format!("`{name}`"))
+            .collect::<Vec<_>>();
+        let message = format!(
+            "{name} refers to {}, which has no binding",
+            names.join(", ")
+        );
+        diagnostics.push(self.report(value, Code::E025, message).hint(format!(
+            "give it a value in sluicegate.yaml, under the API: `bindings: {{ \"{first}\": … }}`"
+        )));
+        Err(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! From what the files say to what they mean.
 
+mod access_log;
 mod api;
 mod gateway_responses;
 mod http_proxy;
@@ -8,6 +9,7 @@ mod lambda;
 mod lint;
 mod mock;
 mod overrides;
+mod request_parameters;
 mod settings;
 
 use std::path::{Path, PathBuf};

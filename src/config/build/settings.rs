@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Overrides, api};
+use super::{Overrides, access_log, api};
 use crate::{
     config::{
         codes::Code,
@@ -17,46 +17,16 @@ use crate::{
             settings::{self as said, Settings, UnderscoreHeaders, UnknownServerName},
         },
         model::{
-            AccessLog, Api, Domain, HealthCheck, Http, Listener, LogSink, Model, Origin, Shutdown,
-            Tls, VpcLink,
+            AccessLog, Api, Domain, HealthCheck, Http, Listener, Model, Origin, Shutdown, Tls,
+            VpcLink,
         },
         uri::parse_origin,
     },
-    types::{ids, template::Template, variable::Variable},
+    types::ids,
 };
 
 /// The address of a gateway that names none.
 pub(super) const DEFAULT_ADDRESS: &str = "127.0.0.1:8080";
-
-/// The `json` preset: AWS's names where AWS has them, our own where it has none.
-const JSON_FORMAT: &str = concat!(
-    r#"{"requestTime":"$context.sluicegate.requestTimeIso","requestId":"$context.requestId","#,
-    r#""extendedRequestId":"$context.extendedRequestId","ip":"$context.identity.sourceIp","#,
-    r#""httpMethod":"$context.httpMethod","path":"$context.path","resourcePath":"$context.resourcePath","#,
-    r#""domainName":"$context.domainName","apiId":"$context.apiId","stage":"$context.stage","#,
-    r#""protocol":"$context.sluicegate.httpVersion","userAgent":"$context.identity.userAgent","#,
-    r#""status":"$context.status","responseLength":"$context.responseLength","#,
-    r#""responseLatency":"$context.responseLatency","integrationStatus":"$context.integration.status","#,
-    r#""integrationLatency":"$context.integration.latency","#,
-    r#""responseTransferMode":"$context.integration.responseTransferMode","#,
-    r#""timeToAllHeaders":"$context.integration.timeToAllHeaders","#,
-    r#""timeToFirstContent":"$context.integration.timeToFirstContent","#,
-    r#""outcome":"$context.sluicegate.outcome","side":"$context.sluicegate.side","#,
-    r#""reason":"$context.sluicegate.reason","error":"$context.error.message","#,
-    r#""errorType":"$context.error.responseType","integrationError":"$context.integration.error","#,
-    r#""chunks":"$context.sluicegate.chunks","longestGap":"$context.sluicegate.longestGap","#,
-    r#""throttledTime":"$context.sluicegate.throttledTime","#,
-    r#""clientBlockedTime":"$context.sluicegate.clientBlockedTime","#,
-    r#""integrationBlockedTime":"$context.sluicegate.integrationBlockedTime","#,
-    r#""billedUnits":"$context.sluicegate.billedUnits","xrayTraceId":"$context.xrayTraceId"}"#
-);
-
-/// The `clf` preset, as API Gateway's console offers it.
-const CLF_FORMAT: &str = concat!(
-    "$context.identity.sourceIp $context.identity.caller $context.identity.user [$context.requestTime]",
-    r#""$context.httpMethod $context.resourcePath $context.protocol" "#,
-    "$context.status $context.responseLength $context.requestId $context.extendedRequestId"
-);
 
 /// Builds a model from settings.
 pub(super) struct Builder<'a> {
@@ -105,7 +75,7 @@ impl Builder<'_> {
                 .or(settings.workers.map(|count| count as usize)),
             apis,
             vpc_links,
-            access_log: access_log.unwrap_or_else(|| preset(LogSink::Stdout, JSON_FORMAT)),
+            access_log: access_log.unwrap_or_else(access_log::standard),
             http: http(&settings.http),
             shutdown: shutdown(&settings.shutdown),
             instance_id: instance_id.into(),
@@ -274,46 +244,17 @@ impl Builder<'_> {
     }
 
     fn access_log(&mut self, said: Option<&said::AccessLog>, pointer: &str) -> Option<AccessLog> {
-        let said = said?;
-        let sink = match said.path.as_deref() {
-            None | Some("stdout" | "-") => LogSink::Stdout,
-            Some("none") => LogSink::None,
-            Some(path) => LogSink::File(self.base.join(path)),
-        };
-        let text = match said.format.as_deref() {
-            None | Some("json") => return Some(preset(sink, JSON_FORMAT)),
-            Some("clf") => return Some(preset(sink, CLF_FORMAT)),
-            Some(text) => text,
-        };
-        let (format, unknown) = Template::compile(text.trim_end());
-        let at = format!("{pointer}/format");
-        for reference in unknown {
-            let name = reference.reference.trim_start_matches("$context.");
-            let meant = crate::config::suggest::nearest(name, Variable::names());
-            let hint = meant.map_or(
-                "see the list of variables in docs/configuration.md".to_owned(),
-                |meant| format!("did you mean `$context.{meant}`?"),
-            );
-            self.error(
-                Code::W118,
-                &at,
-                format!(
-                    "`{}` is not a variable: it is logged as `-`",
-                    reference.reference
-                ),
-                &hint,
-            );
-        }
-        if !(format.mentions(Variable::RequestId) || format.mentions(Variable::ExtendedRequestId)) {
-            let hint = "add `$context.requestId` or `$context.extendedRequestId`";
-            self.error(
-                Code::W121,
-                &at,
-                "API Gateway refuses an access log format without a request id",
-                hint,
-            );
-        }
-        Some(AccessLog { sink, format })
+        let at = self.file.map(|file| Cursor {
+            file,
+            value: &file.root,
+            pointer: format!("{pointer}/format"),
+        });
+        Some(access_log::build(
+            said?,
+            &self.base,
+            at.as_ref(),
+            self.diagnostics,
+        ))
     }
 
     fn apis(
@@ -384,13 +325,6 @@ impl Builder<'_> {
     }
 }
 
-fn preset(sink: LogSink, format: &str) -> AccessLog {
-    AccessLog {
-        sink,
-        format: Template::compile(format).0,
-    }
-}
-
 pub(super) fn millis(said: Option<u64>, default: u64) -> Duration {
     Duration::from_millis(said.unwrap_or(default))
 }
@@ -411,20 +345,5 @@ fn shutdown(said: &said::Shutdown) -> Shutdown {
     Shutdown {
         pre_stop_delay: millis(said.pre_stop_delay_in_millis, 5000),
         drain_timeout: millis(said.drain_timeout_in_millis, 930_000),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_presets_compile_without_a_stranger() {
-        for format in [JSON_FORMAT, CLF_FORMAT] {
-            let (template, unknown) = Template::compile(format);
-            assert!(unknown.is_empty(), "{unknown:?}");
-            assert!(template.mentions(Variable::RequestId));
-        }
-        serde_json::from_str::<serde_json::Value>(JSON_FORMAT).unwrap();
     }
 }

@@ -12,10 +12,8 @@ pub use gateway::{Gateway, document, proxy};
 
 /// Waits for what must happen, but not for ever.
 pub async fn within<T>(future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(Duration::from_secs(5), future).await {
-        Ok(output) => output,
-        Err(_elapsed) => panic!("it didn't happen within five seconds"),
-    }
+    let output = tokio::time::timeout(Duration::from_secs(5), future).await;
+    output.expect("it should happen within five seconds")
 }
 
 /// The value of a header in the text of a head.

@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     version,
     about = "A streaming API gateway for the OpenAPI documents of Amazon API Gateway",
     after_help = "Examples:\n  \
+        sluicegate demo                          try it, with nothing else installed\n  \
         sluicegate serve openapi.yaml            serve a document on 127.0.0.1:8080\n  \
         sluicegate check openapi.yaml            say what is wrong with it, and what AWS would reject\n  \
         sluicegate routes openapi.yaml GET /a/b  explain which route answers a request\n\n\
@@ -32,6 +33,19 @@ pub(super) enum Command {
     Routes(Routes),
     /// Print the JSON Schema of sluicegate.yaml, for editors
     Schema,
+    /// Start a gateway with backends of its own, and say what to try
+    Demo(Demo),
+}
+
+/// Start a gateway with backends of its own, and say what to try
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    /// The address to listen on; by default 127.0.0.1:8080, or any free port if that is taken
+    #[arg(long, env = "SLUICEGATE_LISTEN", value_name = "ADDRESS")]
+    pub(super) listen: Option<String>,
+    /// Print the demo's OpenAPI document and stop
+    #[arg(long)]
+    pub(super) document: bool,
 }
 
 /// Serve the APIs of a configuration

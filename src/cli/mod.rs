@@ -2,6 +2,7 @@
 
 mod args;
 mod check;
+mod demo;
 mod routes;
 mod serve;
 
@@ -19,6 +20,7 @@ pub fn run() -> ExitCode {
         Command::Check(check) => check::run(&check),
         Command::Routes(routes) => routes::run(&routes),
         Command::Schema => print_schema(),
+        Command::Demo(demo) => demo::run(&demo),
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::{
     io::{IsTerminal as _, stderr},
+    net::SocketAddr,
     process::ExitCode,
     sync::Arc,
     time::Duration,
@@ -111,6 +112,19 @@ pub(super) fn start(model: &Model) -> Result<Running, StartFault> {
 }
 
 impl Running {
+    /// Where it listens first of all.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.server.addresses().first().map(|(address, _)| *address)
+    }
+
+    /// Serves until Ctrl-C, and then not much longer.
+    pub(super) fn until_interrupted(self) -> ExitCode {
+        self.until_stopped(Shutdown {
+            pre_stop_delay: Duration::ZERO,
+            drain_timeout: Duration::from_secs(1),
+        })
+    }
+
     /// Serves until a signal stops it.
     fn until_stopped(self, shutdown: Shutdown) -> ExitCode {
         let conductor = self.server.conductor().clone();

@@ -38,6 +38,15 @@ pub struct Model {
     pub instance_id: Box<str>,
 }
 
+impl Model {
+    /// The same gateway, keeping no records.
+    #[must_use]
+    pub fn without_access_log(mut self) -> Model {
+        self.access_log.sink = LogSink::None;
+        self
+    }
+}
+
 /// An address that takes requests.
 #[derive(Clone, Debug)]
 pub struct Listener {

@@ -105,6 +105,7 @@ async fn dispatch(
     match &route.integration {
         Integration::HttpProxy(proxy) => {
             record.context_mut().integration.transfer_mode = Some(proxy.policy().mode.logged());
+            record.go_live(clocks);
             let (head, body) = proxy.call(record.context_mut(), body, clocks).await?;
             transfer::pass_on(api, proxy.policy(), record, head, body, clocks).await
         }

@@ -12,10 +12,7 @@ use http::{Method, StatusCode};
 use crate::{
     integration::http_proxy::finish_without_client,
     stream::{clocks::Clocks, source::Cut, streamed::StreamedBody},
-    telemetry::{
-        live::{self, LiveStream},
-        record::Record,
-    },
+    telemetry::record::Record,
     types::{
         clock::Tick,
         context::{Context, Transfer},
@@ -158,18 +155,6 @@ impl Reply {
             body = Body::Over;
         }
         add_own(&mut fields, context, is_bodyless);
-        if live::is_watched() && matches!(body, Body::Stream(_)) {
-            let request = format!("{} {}", context.method, context.head.target.path());
-            let id = context.request_id;
-            let live = LiveStream::new(
-                id.as_str(),
-                request,
-                &context.peer.ip,
-                context.opened,
-                clocks.clone(),
-            );
-            record.go_live(Arc::new(live));
-        }
         Reply {
             status,
             fields,

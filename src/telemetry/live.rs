@@ -7,7 +7,7 @@ use std::sync::{
 
 use crate::{
     stream::clocks::{Clocks, Waiting},
-    types::{clock::Tick, outcome::Outcome},
+    types::{clock::Tick, context::Context, outcome::Outcome},
 };
 
 /// A stream that is open, or was until a moment ago.
@@ -28,21 +28,15 @@ pub struct LiveStream {
 }
 
 impl LiveStream {
-    /// A stream whose head has been sent.
-    pub fn new(
-        request_id: &str,
-        request: String,
-        client: &str,
-        opened: Tick,
-        clocks: Arc<Clocks>,
-    ) -> LiveStream {
+    /// A request that has reached its integration.
+    pub fn new(context: &Context, clocks: Arc<Clocks>) -> LiveStream {
         LiveStream {
-            request_id: request_id.into(),
-            request: request.into(),
-            client: client.into(),
-            opened,
+            request_id: context.request_id.as_str().into(),
+            request: format!("{} {}", context.method, context.head.target.path()).into(),
+            client: context.peer.ip.clone(),
+            opened: context.opened,
             bytes: AtomicU64::new(0),
-            last_sent: AtomicU64::new(opened.micros()),
+            last_sent: AtomicU64::new(context.opened.micros()),
             clocks,
             outcome: Mutex::default(),
         }

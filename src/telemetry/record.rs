@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     config::model::ExecutionLog,
+    stream::clocks::Clocks,
     types::{
         clock::Tick,
         context::Context,
@@ -67,10 +68,13 @@ impl Record {
         &mut self.context
     }
 
-    /// Shows the response among the live streams until the record is closed.
-    pub fn go_live(&mut self, live: Arc<LiveStream>) {
-        live::add(&live);
-        self.live = Some(live);
+    /// Shows the request among the live ones until its record is closed, if anybody watches.
+    pub fn go_live(&mut self, clocks: &Arc<Clocks>) {
+        if live::is_watched() {
+            let live = Arc::new(LiveStream::new(&self.context, clocks.clone()));
+            live::add(&live);
+            self.live = Some(live);
+        }
     }
 
     /// Counts payload bytes that were given to the client's connection.

@@ -1,0 +1,129 @@
+//! `sluicegate demo`: a gateway, backends to go with it, and commands to try, without anything else installed.
+
+mod backends;
+mod screen;
+
+use std::{
+    io::{IsTerminal as _, stdout},
+    net::SocketAddr,
+    process::ExitCode,
+    time::Duration,
+};
+
+use super::{
+    args::Demo,
+    complain, print,
+    serve::{self, Running},
+};
+use crate::{
+    config::{
+        build::{Overrides, load_text},
+        model::Model,
+        render::render,
+    },
+    telemetry::{live, log, writer},
+};
+
+/// The document, with `BACKEND` and `BROKEN` for the backends' addresses. Users may read it: it is printed on request.
+const DOCUMENT: &str = include_str!("openapi.yaml");
+
+pub(super) fn run(demo: &Demo) -> ExitCode {
+    log::start();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("backends")
+        .enable_all()
+        .build();
+    let backends = runtime.and_then(|runtime| {
+        let addresses = runtime.block_on(backends::start())?;
+        Ok((runtime, addresses))
+    });
+    let (runtime, addresses) = match backends {
+        Ok(backends) => backends,
+        Err(error) => {
+            complain(&format!(
+                "error: can't start the demo's backends: {error}\n"
+            ));
+            return ExitCode::from(1);
+        }
+    };
+    let document = document(&addresses);
+    if demo.document {
+        return print(&document);
+    }
+    live::watch();
+    let code = match start(demo, &document) {
+        Ok(running) => serve_demo(running),
+        Err(message) => {
+            complain(&message);
+            ExitCode::from(1)
+        }
+    };
+    writer::flush(Duration::from_secs(1));
+    drop(runtime);
+    code
+}
+
+fn document(addresses: &backends::Addresses) -> String {
+    DOCUMENT
+        .replace("BACKEND", &addresses.backend.to_string())
+        .replace("BROKEN", &addresses.broken.to_string())
+}
+
+/// Starts the gateway; on any free port if the usual one is taken and no other was asked for.
+fn start(demo: &Demo, document: &str) -> Result<Running, String> {
+    let first = serve::start(&model(demo.listen.as_deref(), document)?);
+    let second = match first {
+        Err(_) if demo.listen.is_none() => serve::start(&model(Some("127.0.0.1:0"), document)?),
+        first => first,
+    };
+    second.map_err(|fault| format!("error: {fault}\n"))
+}
+
+fn model(listen: Option<&str>, document: &str) -> Result<Model, String> {
+    let overrides = Overrides {
+        listen: listen.map(ToOwned::to_owned),
+        workers: Some(1),
+    };
+    let loaded = load_text("the demo's document", document, &overrides);
+    let model = loaded
+        .model
+        .ok_or_else(|| render(&loaded.diagnostics, false))?;
+    // The screen tells what happens, line by line.
+    Ok(model.without_access_log())
+}
+
+fn serve_demo(running: Running) -> ExitCode {
+    let Some(address) = running.address() else {
+        return ExitCode::from(1);
+    };
+    print(&introduction(address));
+    let is_terminal = stdout().is_terminal();
+    let colour = is_terminal && std::env::var_os("NO_COLOR").is_none();
+    let showing = std::thread::Builder::new()
+        .name("screen".to_owned())
+        .spawn(move || screen::show(is_terminal, colour));
+    if let Err(error) = showing {
+        complain(&format!("the live view can't be shown: {error}\n"));
+    }
+    running.until_interrupted()
+}
+
+fn introduction(address: SocketAddr) -> String {
+    format!(
+        "Sluicegate's demo runs on http://{address}, with backends of its own on this machine. Ctrl-C ends it.\n\
+         Try these in another terminal, and watch the streams here:\n\n  \
+         Words as a language model writes them: streamed, and the same buffered\n    \
+         curl -N http://{address}/chat\n    \
+         curl -N http://{address}/chat-buffered\n\n  \
+         30 MiB: the first 10 at full speed, the rest at 2 MiB/s, as on API Gateway\n    \
+         curl -o /dev/null http://{address}/download\n\n  \
+         A backend that thinks for three seconds, and one that sends its head at once and its body later\n    \
+         curl -i http://{address}/slow\n    \
+         curl -iN http://{address}/head-first\n\n  \
+         A backend that breaks off in the middle: never mistaken for the end\n    \
+         curl -N http://{address}/broken; echo \"curl says $?\"\n\n  \
+         The document behind all this, ready for `sluicegate serve` and for API Gateway\n    \
+         sluicegate demo --document\n\n"
+    )
+}

@@ -16,7 +16,7 @@ use crate::config::{
 pub(super) fn run(check: &Check) -> ExitCode {
     let mut diagnostics = Diagnostics::default();
     for config in &check.configs {
-        diagnostics.extend(load(config, &Overrides::default()).diagnostics);
+        diagnostics.absorb(load(config, &Overrides::default()).diagnostics);
     }
     match check.format {
         Format::Human => {

@@ -79,7 +79,7 @@ codes! {
     E044 MethodError "a mapping from the request body in STREAM mode";
     E045 MethodError "an integration value that API Gateway rejects";
     W101 Warning "a stream that is cut after 29 seconds";
-    W102 Warning "a catch-all that hides a route";
+    W102 Warning "a catch-all that also answers for other resources";
     W103 Warning "content encoding doesn't apply to streams";
     W104 Warning "caching doesn't apply";
     W105 Warning "templates that a proxy integration ignores";

@@ -104,9 +104,17 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    /// Adds a finding.
+    /// Adds a finding. What is found twice, as in a document that serves two APIs, is told once.
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        self.list.push(diagnostic);
+        let is_known = self.list.iter().any(|known| {
+            known.code == diagnostic.code
+                && known.file == diagnostic.file
+                && known.place == diagnostic.place
+                && known.message == diagnostic.message
+        });
+        if !is_known {
+            self.list.push(diagnostic);
+        }
     }
 
     /// Makes a file's text known, so that findings can quote it.
@@ -114,9 +122,14 @@ impl Diagnostics {
         self.texts.insert(file.clone(), text.clone());
     }
 
+    /// Adds findings.
+    pub fn extend(&mut self, findings: impl IntoIterator<Item = Diagnostic>) {
+        findings.into_iter().for_each(|finding| self.push(finding));
+    }
+
     /// Takes over another's findings.
-    pub fn extend(&mut self, other: Diagnostics) {
-        self.list.extend(other.list);
+    pub fn absorb(&mut self, other: Diagnostics) {
+        self.extend(other.list);
         self.texts.extend(other.texts);
     }
 

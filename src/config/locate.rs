@@ -47,10 +47,13 @@ pub fn join(pointer: &str, segment: &str) -> String {
 /// Locates every value of a YAML text.
 pub fn locate_yaml(text: &str) -> (Spots, Vec<Problem>) {
     let mut locator = Locator::new(text);
+    let mut documents = 0;
     for event in Parser::new_from_str(text) {
         // A syntax error is told by the parser that builds the values; places up to it are kept.
         let Ok((event, span)) = event else { break };
-        if locator.event(&event, span).is_err() {
+        documents += usize::from(matches!(event, Event::DocumentStart(_)));
+        // A second document is the value parser's to refuse.
+        if documents > 1 || locator.event(&event, span).is_err() {
             break;
         }
     }

@@ -79,6 +79,13 @@ impl UriTemplate {
         })
     }
 
+    /// Whether a URL names a place and nothing in it.
+    pub fn is_bare(url: &str) -> bool {
+        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+        rest.find(['/', '?', '#'])
+            .is_none_or(|at| rest.get(at..) == Some("/"))
+    }
+
     /// Whether a value comes from the request body.
     pub fn needs_body(&self) -> bool {
         self.parts
@@ -130,6 +137,7 @@ fn fill_authority(
         filled.push_str(before);
         match source(name) {
             Some(Source::Literal(text)) => filled.push_str(&text),
+            Some(Source::Absent) => {}
             Some(_) => return Err(UriFault::ClientHost(name.to_owned())),
             None => return Err(UriFault::Unmapped(name.to_owned())),
         }

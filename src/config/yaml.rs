@@ -10,8 +10,10 @@ use serde_json::{Map, Value};
 pub struct SyntaxError {
     /// What the parser says.
     pub message: String,
-    /// Line and column from 1, if it says where.
+    /// Line and column from 1, if it says where. Columns of JSON count bytes, those of YAML characters.
     pub at: Option<(usize, usize)>,
+    /// A limit that keeps hostile texts harmless was met, rather than the syntax broken.
+    pub is_limit: bool,
 }
 
 /// Whether the text is read as JSON: its first character is `{`.
@@ -35,9 +37,16 @@ fn json_error(error: &serde_json::Error) -> SyntaxError {
         .next()
         .unwrap_or_default()
         .to_owned();
+    let is_limit = message.contains("recursion limit");
+    let message = if is_limit {
+        "the document nests too deep".to_owned()
+    } else {
+        message
+    };
     SyntaxError {
         message,
         at: Some((error.line(), error.column().max(1))),
+        is_limit,
     }
 }
 
@@ -45,19 +54,32 @@ fn parse_yaml(text: &str) -> Result<Value, SyntaxError> {
     let mut value: serde_yaml::Value =
         serde_yaml::from_str(text).map_err(|error| yaml_error(&error))?;
     value.apply_merge().map_err(|error| yaml_error(&error))?;
-    convert(value).map_err(|message| SyntaxError { message, at: None })
+    convert(value).map_err(|message| SyntaxError {
+        message,
+        at: None,
+        is_limit: false,
+    })
 }
 
 fn yaml_error(error: &serde_yaml::Error) -> SyntaxError {
-    let message = error.to_string();
-    let message = message
-        .split(" at line ")
-        .next()
-        .unwrap_or_default()
-        .to_owned();
+    let said = error.to_string();
+    let said = said.split(" at line ").next().unwrap_or_default();
+    let is_limit = said.contains("limit exceeded");
+    let message = match said {
+        _ if is_limit => "the document nests too deep, or its aliases repeat too much".to_owned(),
+        _ if said.contains("more than one document") => {
+            "a file holds one document: there is a second one behind `---`".to_owned()
+        }
+        _ if said.contains("found character that cannot start any token") => {
+            format!("{said} (YAML is indented with spaces, never with tabs)")
+        }
+        _ => said.to_owned(),
+    };
+    let at = error.location().map(|place| (place.line(), place.column()));
     SyntaxError {
         message,
-        at: error.location().map(|place| (place.line(), place.column())),
+        at,
+        is_limit,
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub mod clock;
 pub mod context;
+pub mod crypto;
 pub mod escape;
 pub mod fault;
 pub mod fields;

@@ -9,10 +9,11 @@ use rustls::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_name,
     },
-    crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, ServerName, UnixTime},
     server::ParsedCertificate,
 };
+
+use crate::types::crypto::provider;
 
 /// How to speak TLS with an endpoint.
 #[derive(Debug)]
@@ -45,14 +46,6 @@ impl ClientTls {
         let cell = if self.insecure { &INSECURE } else { &VERIFYING };
         cell.get_or_init(|| Arc::new(build(self.insecure))).clone()
     }
-}
-
-/// The one set of algorithms for all TLS.
-pub fn provider() -> Arc<CryptoProvider> {
-    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
-    PROVIDER
-        .get_or_init(|| Arc::new(aws_lc_rs::default_provider()))
-        .clone()
 }
 
 fn build(insecure: bool) -> ClientConfig {

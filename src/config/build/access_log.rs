@@ -2,13 +2,13 @@
 
 use std::path::Path;
 
+use super::text::unknown_variable;
 use crate::{
     config::{
         codes::Code,
         diagnostics::Diagnostics,
         document::{file::Cursor, settings as said},
         model::{AccessLog, LogSink},
-        suggest::nearest,
     },
     types::{template::Template, variable::Variable},
 };
@@ -67,17 +67,8 @@ pub(super) fn build(
     };
     let (format, unknown) = Template::compile(text.trim_end());
     for reference in unknown {
-        let name = reference.reference.trim_start_matches("$context.");
-        let hint = match nearest(name, Variable::names()) {
-            Some(meant) => format!("did you mean `$context.{meant}`?"),
-            None => "docs/configuration.md lists the variables".to_owned(),
-        };
-        let message = format!(
-            "`{}` is not a variable: it is logged as `-`",
-            reference.reference
-        );
         if let Some(at) = at {
-            diagnostics.push(at.report(Code::W118, &message).hint(&hint));
+            diagnostics.push(unknown_variable(at, &reference.reference));
         }
     }
     let has_id = [Variable::RequestId, Variable::ExtendedRequestId]

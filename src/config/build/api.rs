@@ -1,10 +1,8 @@
 //! One API: its facts, its methods, its gateway responses.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::SocketAddr};
 
-use serde_json::Value;
-
-use super::{gateway_responses, integration, lint, overrides};
+use super::{gateway_responses, integration, lint, overrides, protection};
 use crate::{
     config::{
         codes::Code,
@@ -14,13 +12,11 @@ use crate::{
             settings::{self as said, Defaults, EndpointType},
         },
         intrinsics::{self, Bindings},
-        locate,
         model::{Api, Domain, ExecutionLog, Method, VpcLink},
         openapi::{
             base_path,
             operations::{Operation, operations, short_id},
-            recognise,
-            security::{self, checks},
+            recognise, security,
         },
     },
     types::site::Site,
@@ -39,6 +35,8 @@ pub(super) struct Source<'a> {
     pub(super) gateway: &'a Defaults,
     /// VPC links by id.
     pub(super) vpc_links: &'a BTreeMap<String, VpcLink>,
+    /// Where the gateway itself listens.
+    pub(super) listeners: &'a [SocketAddr],
 }
 
 impl Source<'_> {
@@ -65,7 +63,7 @@ pub(super) fn build(source: &Source<'_>, diagnostics: &mut Diagnostics) -> Optio
         diagnostics.push(root.report_key(Code::W120, message));
     }
     security::check_root(&root, diagnostics);
-    check_stage_variables(source, &root, diagnostics);
+    protection::check_root(&root, diagnostics);
     overrides::check_keys(&root, diagnostics);
     let defaults = overrides::merge(&source.said.defaults, source.gateway);
     let defaults = overrides::overlay(&defaults, &root, diagnostics);
@@ -111,56 +109,9 @@ fn method(
     Method {
         verb: operation.verb.clone(),
         resource: operation.resource.clone(),
-        unenforced: unenforced(root, operation, diagnostics),
+        unenforced: protection::unenforced(root, operation, diagnostics),
         integration: integration::build(source, root, operation, &defaults, diagnostics),
     }
-}
-
-/// The checks that make the method fail closed.
-fn unenforced(
-    root: &Cursor<'_>,
-    operation: &Operation<'_>,
-    diagnostics: &mut Diagnostics,
-) -> Vec<String> {
-    const KEY: &str = "x-sluicegate-unprotected";
-    let asked = checks(root, operation);
-    if asked.is_empty() {
-        return asked;
-    }
-    let integration = operation.operation.get("x-amazon-apigateway-integration");
-    let levels = [
-        integration.as_ref(),
-        Some(&operation.operation),
-        Some(&operation.item),
-        Some(root),
-    ];
-    let unprotected = levels
-        .into_iter()
-        .flatten()
-        .find_map(|level| level.get(KEY));
-    let name = operation.name();
-    let list = asked.join(" and ");
-    if let Some(unprotected) = unprotected.filter(|it| *it.value == Value::Bool(true)) {
-        let message = format!("`{name}` is served without {list}, because `{KEY}` says so");
-        diagnostics.push(
-            unprotected
-                .report_key(Code::W112, message)
-                .of_method(Some(&name)),
-        );
-        return Vec::new();
-    }
-    let message = format!(
-        "`{name}` asks for {list}, which Sluicegate doesn't enforce yet: every request is answered 500"
-    );
-    let at = operation
-        .operation
-        .get("security")
-        .unwrap_or_else(|| operation.operation.clone());
-    let finding = at.report_key(Code::E041, message).of_method(Some(&name));
-    diagnostics.push(finding.hint(format!(
-        "to serve it without the check, say `{KEY}: true` in the operation or at the root"
-    )));
-    asked
 }
 
 fn site(source: &Source<'_>, root: &Cursor<'_>) -> Site {
@@ -232,20 +183,4 @@ fn compression(root: &Cursor<'_>, diagnostics: &mut Diagnostics) -> Option<u64> 
         return None;
     }
     size
-}
-
-/// Stage variables that API Gateway would refuse.
-fn check_stage_variables(source: &Source<'_>, root: &Cursor<'_>, diagnostics: &mut Diagnostics) {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "-._~:/?#&=,".contains(c);
-    for (name, value) in &source.said.stage_variables {
-        let is_name =
-            name.len() <= 64 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-        if !is_name || value.len() > 512 || !value.chars().all(allowed) {
-            let message = format!("API Gateway refuses the stage variable `{name}`");
-            diagnostics.push(root.report_key(Code::W123, message).hint(
-                "names have up to 64 letters, digits and `_`; values up to 512 of `A-Z a-z 0-9 - . _ ~ : / ? # & = ,`",
-            ));
-        }
-    }
-    debug_assert!(source.file.text.len() <= locate::MOST_BYTES);
 }

@@ -2,13 +2,12 @@
 
 use http::StatusCode;
 
-use super::{api::Source, mock::templates};
+use super::{api::Source, text::Reader};
 use crate::{
     config::{
         codes::Code,
         diagnostics::Diagnostics,
         document::file::Cursor,
-        mapping::{self, SOURCE_FORMS, parse_source},
         model::{GatewayResponse, GatewayResponses},
         suggest::nearest,
     },
@@ -16,21 +15,24 @@ use crate::{
 };
 
 const KEY: &str = "x-amazon-apigateway-gateway-responses";
+const FORMS: &str = "expected `'static text'`, `context.NAME`, `stageVariables.NAME` or \
+    `method.request.{header|querystring|path}.NAME`";
 
 pub(super) fn build(
     source: &Source<'_>,
     root: &Cursor<'_>,
     diagnostics: &mut Diagnostics,
 ) -> GatewayResponses {
+    let reader = Reader {
+        source,
+        method: None,
+    };
     let mut responses = GatewayResponses::default();
     for (name, said) in root.get(KEY).iter().flat_map(Cursor::members) {
         let Some(response_type) = ResponseType::from_name(name) else {
-            let finding = said.report_key(
-                Code::E043,
-                format!("there is no gateway response type `{name}`"),
-            );
-            let meant = nearest(name, ResponseType::names());
-            diagnostics.push(match meant {
+            let message = format!("there is no gateway response type `{name}`");
+            let finding = said.report_key(Code::E043, message);
+            diagnostics.push(match nearest(name, ResponseType::names()) {
                 Some(meant) => finding.hint(format!("did you mean `{meant}`?")),
                 None => finding.hint("see AWS's page \"Gateway response types for API Gateway\""),
             });
@@ -38,8 +40,15 @@ pub(super) fn build(
         };
         let response = GatewayResponse {
             status: status(&said, diagnostics),
-            headers: headers(source, &said, diagnostics),
-            templates: templates(said.get("responseTemplates").as_ref(), None, diagnostics)
+            headers: reader.headers(
+                &said,
+                "gatewayresponse.header.",
+                (Code::E043, FORMS),
+                |source| !source.is_body(),
+                diagnostics,
+            ),
+            templates: reader
+                .templates(said.get("responseTemplates").as_ref(), diagnostics)
                 .unwrap_or_default(),
         };
         responses.by_type.push((response_type, response));
@@ -49,53 +58,11 @@ pub(super) fn build(
 
 fn status(said: &Cursor<'_>, diagnostics: &mut Diagnostics) -> Option<StatusCode> {
     let status = said.get("statusCode")?;
-    let code = status
-        .scalar()
-        .and_then(|text| text.parse::<u16>().ok())
-        .filter(|code| (100..600).contains(code));
+    let code = status.scalar().and_then(|text| text.parse::<u16>().ok());
+    let code = code.filter(|code| (200..600).contains(code));
     if code.is_none() {
-        diagnostics.push(
-            status
-                .report(Code::E043, "this isn't an HTTP status")
-                .label("expected 100 to 599"),
-        );
+        let finding = status.report(Code::E043, "this isn't a status that a response can have");
+        diagnostics.push(finding.label("expected 200 to 599"));
     }
     code.and_then(|code| StatusCode::from_u16(code).ok())
-}
-
-fn headers(
-    source: &Source<'_>,
-    said: &Cursor<'_>,
-    diagnostics: &mut Diagnostics,
-) -> Vec<(Box<str>, mapping::Source)> {
-    let mut headers = Vec::new();
-    for (target, value) in said
-        .get("responseParameters")
-        .iter()
-        .flat_map(Cursor::members)
-    {
-        let name = target
-            .strip_prefix("gatewayresponse.header.")
-            .filter(|name| crate::types::fields::is_token(name.as_bytes()));
-        let text = value.scalar().unwrap_or_default();
-        let parsed = parse_source(&text, |name| source.stage_variable(name))
-            .ok()
-            .filter(|source| !source.is_body());
-        match (name, parsed) {
-            (Some(name), Some(parsed)) => headers.push((name.into(), parsed)),
-            (None, _) => {
-                let finding = value.report_key(
-                    Code::E043,
-                    format!("`{target}` can't be set in a gateway response"),
-                );
-                diagnostics.push(finding.label("expected `gatewayresponse.header.NAME`"));
-            }
-            (_, None) => {
-                let finding =
-                    value.report(Code::E043, format!("`{text}` can't be read as a value"));
-                diagnostics.push(finding.hint(SOURCE_FORMS));
-            }
-        }
-    }
-    headers
 }

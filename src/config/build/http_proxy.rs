@@ -1,23 +1,25 @@
 //! HTTP_PROXY integrations: where they go, and what of the request goes where.
 
+use std::net::SocketAddr;
+
 use http::Method;
 
 use super::{
     integration::Building,
     request_parameters::{self, Mappings},
+    text::KNOWN_FUNCTIONS,
 };
 use crate::config::{
     codes::Code,
-    diagnostics::Diagnostics,
+    diagnostics::{Diagnostic, Diagnostics},
     document::file::Cursor,
-    intrinsics::{fill_stage_variables, resolve},
-    model::{HttpProxy, Integration, TransferMode},
+    intrinsics::resolve,
+    model::{HttpProxy, Integration},
     suggest::nearest,
     uri::{UriFault, UriTemplate},
 };
 
 pub(super) fn build(building: &Building<'_>, diagnostics: &mut Diagnostics) -> Integration {
-    warn(building, diagnostics);
     let mappings = request_parameters::read(building, diagnostics);
     let link = vpc_link(building, diagnostics);
     let method = method(building, diagnostics);
@@ -28,26 +30,45 @@ pub(super) fn build(building: &Building<'_>, diagnostics: &mut Diagnostics) -> I
     if mappings.is_broken {
         return Integration::Unusable("its requestParameters are invalid".into());
     }
-    let tls = building.integration.get("tlsConfig");
-    let skip = tls
-        .as_ref()
-        .and_then(|tls| tls.get("insecureSkipVerification"))
-        .and_then(|it| it.value.as_bool());
-    let server_name = tls
-        .as_ref()
-        .and_then(|tls| tls.get("serverNameToVerify"))
-        .and_then(|name| name.scalar());
+    let Ok(skip_issuer_check) = skip_issuer_check(building, diagnostics) else {
+        return Integration::Unusable("its tlsConfig is invalid".into());
+    };
+    let server_name = building
+        .integration
+        .get("tlsConfig")
+        .and_then(|tls| tls.get("serverNameToVerify")?.scalar());
     Integration::HttpProxy(Box::new(HttpProxy {
         method,
         uri,
         vpc_link: link,
-        skip_issuer_check: skip.unwrap_or(false),
+        skip_issuer_check,
         server_name: server_name.map(Into::into),
         headers: mappings.headers,
         query: mappings.query,
         poison: mappings.poison,
         policy: building.policy.clone(),
     }))
+}
+
+fn skip_issuer_check(building: &Building<'_>, diagnostics: &mut Diagnostics) -> Result<bool, ()> {
+    const KEY: &str = "insecureSkipVerification";
+    let Some(said) = building
+        .integration
+        .get("tlsConfig")
+        .and_then(|tls| tls.get(KEY))
+    else {
+        return Ok(false);
+    };
+    match said.scalar().as_deref() {
+        Some("true") => Ok(true),
+        Some("false") => Ok(false),
+        _ => {
+            let finding =
+                building.report(&said, Code::E045, format!("`{KEY}` is `true` or `false`"));
+            diagnostics.push(finding.label("expected `true` or `false`"));
+            Err(())
+        }
+    }
 }
 
 /// `None` in the inner option passes the client's method on.
@@ -83,27 +104,43 @@ fn vpc_link(
     diagnostics: &mut Diagnostics,
 ) -> Result<Option<Box<str>>, ()> {
     let integration = &building.integration;
-    let kind = integration
-        .get("connectionType")
-        .and_then(|kind| kind.scalar())
-        .unwrap_or_default();
-    if !kind.eq_ignore_ascii_case("VPC_LINK") {
+    let Some(kind) = integration.get("connectionType") else {
         return Ok(None);
+    };
+    match kind
+        .scalar()
+        .unwrap_or_default()
+        .to_ascii_uppercase()
+        .as_str()
+    {
+        "VPC_LINK" => {}
+        "INTERNET" => return Ok(None),
+        _ => {
+            let message = format!("{} isn't a connection type", kind.value);
+            let finding = building.report(&kind, Code::E045, message);
+            diagnostics.push(finding.label("expected `INTERNET` or `VPC_LINK`"));
+            return Err(());
+        }
     }
     let links = building.source.vpc_links;
     let Some(said) = integration.get("connectionId") else {
-        let finding = building.report(
-            integration,
-            Code::E040,
-            "a VPC_LINK integration needs a `connectionId`",
-        );
-        diagnostics.push(finding);
+        let message = "a VPC_LINK integration needs a `connectionId`";
+        let hint = "name one of the links under `vpcLinks` in sluicegate.yaml";
+        diagnostics.push(building.report_whole(Code::E040, message).hint(hint));
         return Err(());
     };
-    let resolved = resolve(said.value, building.source.bindings()).unwrap_or_default();
-    let (text, missing) =
-        fill_stage_variables(&resolved.text, |name| building.source.stage_variable(name));
-    tell_missing(building, &said, "connectionId", &missing, diagnostics);
+    let Some(resolved) = resolve(said.value, building.source.bindings()) else {
+        let finding = building.report(
+            &said,
+            Code::E025,
+            "`connectionId` can't be turned into text",
+        );
+        diagnostics.push(finding.hint(KNOWN_FUNCTIONS));
+        return Err(());
+    };
+    let text = building
+        .reader()
+        .filled(&resolved.text, &said, "`connectionId`", diagnostics);
     // A link that only CloudFormation knows is found by its logical name.
     let id = text
         .trim_start_matches("${")
@@ -113,14 +150,14 @@ fn vpc_link(
         return Ok(Some(id.into()));
     }
     let message = match id.as_str() {
-        "" => "the integration names no VPC link".to_owned(),
+        // That its stage variable has no value is told already.
+        "" => return Err(()),
         id => format!("the VPC link `{id}` isn't configured"),
     };
     let finding = building.report(&said, Code::E040, message);
-    let shown = if id.is_empty() { "ID" } else { &id };
     diagnostics.push(match nearest(&id, links.keys().map(String::as_str)) {
         Some(meant) => finding.hint(format!("did you mean `{meant}`?")),
-        None => finding.hint(format!("say in sluicegate.yaml where it leads: `vpcLinks: {{ {shown}: {{ targets: [\"http://…\"] }} }}`")),
+        None => finding.hint(format!("say in sluicegate.yaml where it leads: `vpcLinks: {{ {id}: {{ targets: [\"http://…\"] }} }}`")),
     });
     Err(())
 }
@@ -131,22 +168,22 @@ fn uri(
     diagnostics: &mut Diagnostics,
 ) -> Option<UriTemplate> {
     let Some(said) = building.integration.get("uri") else {
-        let finding = building.report(
-            &building.integration,
-            Code::E035,
-            "the integration has no `uri`",
-        );
+        let finding = building.report_whole(Code::E035, "the integration has no `uri`");
         diagnostics
             .push(finding.hint("add the backend's URL, such as `http://127.0.0.1:9000/{proxy}`"));
         return None;
     };
     let text = building.text("uri", diagnostics).ok()??;
-    let (text, missing) = fill_stage_variables(&text, |name| building.source.stage_variable(name));
-    tell_missing(building, &said, "uri", &missing, diagnostics);
+    let text = building.reader().filled(&text, &said, "`uri`", diagnostics);
     let path = &building.operation.resource.path;
     let is_greedy = |name: &str| path.ends_with(&format!("{{{name}+}}"));
     match UriTemplate::compile(&text, |name| mappings.paths.get(name).cloned(), is_greedy) {
-        Ok(uri) => Some(uri),
+        Ok(uri) => {
+            warn_of_loop(building, &said, &uri, diagnostics);
+            Some(uri)
+        }
+        // That the stage variable in place of the host has no value is told already.
+        Err(UriFault::Authority(authority)) if authority.is_empty() && text.contains("://") => None,
         Err(fault) => {
             diagnostics.push(uri_finding(building, &said, &text, &fault));
             None
@@ -154,20 +191,31 @@ fn uri(
     }
 }
 
-/// Stage variables without a value become empty, as on AWS; a request shows it too late.
-fn tell_missing(
+/// An integration that leads back to this gateway answers 508 once a request has gone round a few times.
+fn warn_of_loop(
     building: &Building<'_>,
-    at: &Cursor<'_>,
-    key: &str,
-    missing: &[String],
+    said: &Cursor<'_>,
+    uri: &UriTemplate,
     diagnostics: &mut Diagnostics,
 ) {
-    for name in missing {
-        let message =
-            format!("the stage variable `{name}` has no value: it is empty in `{key}`, as on AWS");
-        diagnostics.push(building.report(at, Code::W116, message).hint(format!(
-            "give it one in sluicegate.yaml, under the API: `stageVariables: {{ {name}: … }}`"
-        )));
+    let origin = &uri.origin;
+    let is_local = &*origin.host == "localhost"
+        || origin
+            .host
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback());
+    let is_own = |address: &SocketAddr| {
+        address.port() == origin.port
+            && (is_local
+                || origin
+                    .host
+                    .parse()
+                    .is_ok_and(|host: std::net::IpAddr| host == address.ip()))
+    };
+    if building.source.listeners.iter().any(is_own) {
+        let message = format!("`{}` leads back to this gateway itself", origin.authority);
+        let hint = "requests go round until they are answered 508; name the backend's own address";
+        diagnostics.push(building.report(said, Code::W115, message).hint(hint));
     }
 }
 
@@ -176,7 +224,7 @@ fn uri_finding(
     said: &Cursor<'_>,
     text: &str,
     fault: &UriFault,
-) -> crate::config::diagnostics::Diagnostic {
+) -> Diagnostic {
     match fault {
         UriFault::Scheme => building
             .report(
@@ -191,12 +239,12 @@ fn uri_finding(
                 Code::E035,
                 format!("`{authority}` isn't a host with an optional port"),
             )
-            .hint("requests would be answered 500, as on AWS"),
+            .hint("write it like `http://127.0.0.1:9000/path` or `https://backend.example.com`"),
         UriFault::ClientHost(name) => building
             .report(
                 said,
                 Code::E037,
-                format!("the client would choose the host through `{{{name}}}`"),
+                format!("the host would depend on the request, through `{{{name}}}`"),
             )
             .hint("map it from a static value or a stage variable, or write the host out"),
         UriFault::Character(character) => building
@@ -228,68 +276,5 @@ fn uri_finding(
                 )
                 .hint(hint)
         }
-    }
-}
-
-/// What a proxy integration ignores.
-fn warn(building: &Building<'_>, diagnostics: &mut Diagnostics) {
-    let integration = &building.integration;
-    let is_stream = building.mode == TransferMode::Stream;
-    let mut tell = |at: &Cursor<'_>, code: Code, message: String| {
-        diagnostics.push(at.report_key(code, message).of_method(Some(&building.name)));
-    };
-    for key in ["cacheNamespace", "cacheKeyParameters"] {
-        let Some(cache) = integration
-            .get(key)
-            .filter(|it| it.value.as_array().is_none_or(|items| !items.is_empty()))
-        else {
-            continue;
-        };
-        if is_stream || key == "cacheKeyParameters" {
-            let why = if is_stream {
-                "streamed responses are never cached"
-            } else {
-                "responses aren't cached here"
-            };
-            tell(&cache, Code::W104, format!("`{key}` has no effect: {why}"));
-        }
-    }
-    let templates = integration
-        .get("requestTemplates")
-        .filter(|it| it.members().next().is_some());
-    if let Some(templates) = templates {
-        tell(
-            &templates,
-            Code::W105,
-            "a proxy integration ignores `requestTemplates`".to_owned(),
-        );
-    }
-    let has_mapping = |response: &Cursor<'_>| {
-        ["responseTemplates", "responseParameters"]
-            .iter()
-            .any(|key| response.get(key).is_some())
-    };
-    let responses = integration
-        .get("responses")
-        .filter(|all| all.members().any(|(_, it)| has_mapping(&it)));
-    if let Some(responses) = responses {
-        tell(
-            &responses,
-            Code::W108,
-            "a proxy integration ignores `responses`: the backend's response passes as it is"
-                .to_owned(),
-        );
-    }
-    let compression = building
-        .root
-        .get("x-amazon-apigateway-minimum-compression-size")
-        .filter(|_| is_stream);
-    if compression.is_some() {
-        let at = integration
-            .get("responseTransferMode")
-            .unwrap_or_else(|| integration.clone());
-        let message =
-            "`minimumCompressionSize` doesn't apply to streamed responses: compress in the backend";
-        tell(&at, Code::W103, message.to_owned());
     }
 }

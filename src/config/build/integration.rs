@@ -1,14 +1,13 @@
 //! An operation's integration: which type it is, and what all types have in common.
 
-use super::{api::Source, http_proxy, lambda, mock, overrides};
+use super::{api::Source, http_proxy, ignored, lambda, mock, overrides, text::Reader};
 use crate::config::{
     codes::Code,
-    diagnostics::Diagnostics,
+    diagnostics::{Diagnostic, Diagnostics},
     document::{
         file::Cursor,
         settings::{Defaults, EndpointType},
     },
-    intrinsics::resolve,
     model::{Integration, Policy, TransferMode},
     openapi::operations::{Operation, follow},
     suggest::nearest,
@@ -40,10 +39,6 @@ const KEYS: [&str; 20] = [
     "integrationSubtype",
 ];
 
-/// For values that can't be resolved.
-pub(super) const KNOWN_FUNCTIONS: &str =
-    "known are `Ref`, `Fn::GetAtt`, `Fn::Sub`, `Fn::Join` and `Fn::ImportValue`";
-
 /// An integration while it is being built.
 pub(super) struct Building<'a> {
     pub(super) source: &'a Source<'a>,
@@ -53,6 +48,8 @@ pub(super) struct Building<'a> {
     /// The operation's name in findings.
     pub(super) name: String,
     pub(super) mode: TransferMode,
+    /// Whether the document or the settings say how long a call may take.
+    pub(super) has_timeout: bool,
     pub(super) policy: Policy,
 }
 
@@ -63,55 +60,35 @@ impl Building<'_> {
         at: &Cursor<'_>,
         code: Code,
         message: impl Into<String>,
-    ) -> crate::config::diagnostics::Diagnostic {
+    ) -> Diagnostic {
         at.report(code, message).of_method(Some(&self.name))
     }
 
-    /// The text of a key, CloudFormation values resolved. `Err` if it can't be: the finding is made.
+    /// A finding about the integration as a whole.
+    pub(super) fn report_whole(&self, code: Code, message: impl Into<String>) -> Diagnostic {
+        self.integration
+            .report_key(code, message)
+            .of_method(Some(&self.name))
+    }
+
+    /// Reads texts on the integration's behalf.
+    pub(super) fn reader(&self) -> Reader<'_> {
+        Reader {
+            source: self.source,
+            method: Some(&self.name),
+        }
+    }
+
+    /// The text of a key. `Err` if it can't be turned into text: the finding is made.
     pub(super) fn text(
         &self,
         key: &str,
         diagnostics: &mut Diagnostics,
     ) -> Result<Option<String>, ()> {
         let value = self.integration.get(key);
-        let name = format!("`{key}`");
         value
-            .map(|value| self.text_of(&value, &name, diagnostics))
+            .map(|value| self.reader().text(&value, &format!("`{key}`"), diagnostics))
             .transpose()
-    }
-
-    /// The text of a value, which findings call `name`.
-    pub(super) fn text_of(
-        &self,
-        value: &Cursor<'_>,
-        name: &str,
-        diagnostics: &mut Diagnostics,
-    ) -> Result<String, ()> {
-        let Some(resolved) = resolve(value.value, self.source.bindings()) else {
-            let finding = self.report(
-                value,
-                Code::E025,
-                format!("{name} can't be turned into text"),
-            );
-            diagnostics.push(finding.hint(KNOWN_FUNCTIONS));
-            return Err(());
-        };
-        let Some(first) = resolved.unbound.first() else {
-            return Ok(resolved.text);
-        };
-        let names = resolved
-            .unbound
-            .iter()
-            .map(|name| format!("`{name}`"))
-            .collect::<Vec<_>>();
-        let message = format!(
-            "{name} refers to {}, which has no binding",
-            names.join(", ")
-        );
-        diagnostics.push(self.report(value, Code::E025, message).hint(format!(
-            "give it a value in sluicegate.yaml, under the API: `bindings: {{ \"{first}\": … }}`"
-        )));
-        Err(())
     }
 }
 
@@ -134,7 +111,7 @@ pub(super) fn build(
     };
     let integration = match said.get("$ref") {
         None => said,
-        Some(reference) => match follow(&reference, diagnostics) {
+        Some(reference) => match follow(&reference, Some(&name), diagnostics) {
             Some(named) => named,
             None => {
                 return Integration::Unusable(
@@ -149,9 +126,10 @@ pub(super) fn build(
     let Some(mode) = transfer_mode(&integration, &name, diagnostics) else {
         return Integration::Unusable("its `responseTransferMode` is invalid".into());
     };
-    let Some(timeout) = timeout(source, &integration, mode, &defaults, &name, diagnostics) else {
+    let Ok(timeout) = timeout(source, &integration, mode, &name, diagnostics) else {
         return Integration::Unusable("its `timeoutInMillis` is invalid".into());
     };
+    let has_timeout = timeout.or(defaults.timeout_in_millis).is_some();
     let policy = overrides::policy(&defaults, mode, timeout, source.said.endpoint_type);
     let building = Building {
         source,
@@ -160,57 +138,49 @@ pub(super) fn build(
         integration,
         name,
         mode,
+        has_timeout,
         policy,
     };
     dispatch(&building, diagnostics)
 }
 
 fn dispatch(building: &Building<'_>, diagnostics: &mut Diagnostics) -> Integration {
-    let said = building.integration.get("type");
-    let kind = said
-        .as_ref()
-        .and_then(Cursor::scalar)
-        .unwrap_or_default()
-        .to_ascii_lowercase();
-    let at = said.unwrap_or_else(|| building.integration.clone());
-    if building.mode == TransferMode::Stream && !matches!(kind.as_str(), "http_proxy" | "aws_proxy")
-    {
-        let message = format!(
-            "`responseTransferMode: STREAM` doesn't work with the integration type `{kind}`"
-        );
-        let finding = building.report(&at, Code::E032, message);
-        diagnostics.push(finding.hint("only `http_proxy` and `aws_proxy` integrations can stream"));
-        return Integration::Unusable(
-            "it asks for STREAM, which only proxy integrations can".into(),
-        );
-    }
+    let Some(said) = building.integration.get("type") else {
+        let finding = building.report_whole(Code::E030, "the integration has no `type`");
+        diagnostics.push(finding.hint("expected `http_proxy`, `aws_proxy` or `mock`"));
+        return Integration::Unusable("its integration has no type".into());
+    };
+    let Ok(kind) = building.reader().text(&said, "`type`", diagnostics) else {
+        return Integration::Unusable("its integration's type is unknown".into());
+    };
+    let kind = kind.to_ascii_lowercase();
     match kind.as_str() {
-        "http_proxy" => http_proxy::build(building, diagnostics),
-        "aws_proxy" => lambda::build(building, diagnostics),
-        "mock" => mock::build(
-            building.source,
-            &building.integration,
-            &building.name,
-            diagnostics,
-        ),
-        "http" | "aws" => {
-            let message =
-                format!("the integration type `{kind}` isn't supported: requests are answered 500");
-            let finding = building
-                .report(&at, Code::E031, message)
-                .label("needs VTL mapping");
-            diagnostics.push(finding.hint(format!(
-                "use `{kind}_proxy`, which passes requests and responses through"
-            )));
-            Integration::Unusable(format!("its integration type `{kind}` isn't supported").into())
-        }
-        _ => {
-            let message = if kind.is_empty() {
-                "the integration has no `type`".to_owned()
+        "http_proxy" | "aws_proxy" => {
+            ignored::warn(building, diagnostics);
+            ignored::warn_of_default_deadline(building, diagnostics);
+            if kind == "http_proxy" {
+                http_proxy::build(building, diagnostics)
             } else {
-                format!("there is no integration type `{kind}`")
-            };
-            let finding = building.report(&at, Code::E030, message);
+                lambda::build(building, diagnostics)
+            }
+        }
+        "mock" | "http" | "aws" if building.mode == TransferMode::Stream => {
+            let message = format!(
+                "`responseTransferMode: STREAM` doesn't work with the integration type `{kind}`"
+            );
+            let finding = building.report(&said, Code::E032, message);
+            diagnostics
+                .push(finding.hint("only `http_proxy` and `aws_proxy` integrations can stream"));
+            Integration::Unusable("it asks for STREAM, which only proxy integrations can".into())
+        }
+        "mock" => mock::build(building, diagnostics),
+        "http" | "aws" => unsupported(building, &said, &kind, diagnostics),
+        _ => {
+            let finding = building.report(
+                &said,
+                Code::E030,
+                format!("there is no integration type `{kind}`"),
+            );
             let meant = nearest(&kind, ["http_proxy", "aws_proxy", "mock"]);
             diagnostics.push(match meant {
                 Some(meant) => finding.hint(format!("did you mean `{meant}`?")),
@@ -219,6 +189,31 @@ fn dispatch(building: &Building<'_>, diagnostics: &mut Diagnostics) -> Integrati
             Integration::Unusable("its integration type is unknown".into())
         }
     }
+}
+
+fn unsupported(
+    building: &Building<'_>,
+    said: &Cursor<'_>,
+    kind: &str,
+    diagnostics: &mut Diagnostics,
+) -> Integration {
+    let message =
+        format!("the integration type `{kind}` isn't supported: requests are answered 500");
+    let finding = building
+        .report(said, Code::E031, message)
+        .label("needs VTL mapping");
+    let uri = building
+        .integration
+        .get("uri")
+        .map(|uri| uri.value.to_string())
+        .unwrap_or_default();
+    let is_other_service = kind == "aws" && !uri.contains(":lambda:");
+    diagnostics.push(finding.hint(if is_other_service {
+        "other AWS services can't be called directly: put a small HTTP backend or a function in between".to_owned()
+    } else {
+        format!("use `{kind}_proxy`, which passes requests and responses through")
+    }));
+    Integration::Unusable(format!("its integration type `{kind}` isn't supported").into())
 }
 
 fn check_keys(integration: &Cursor<'_>, diagnostics: &mut Diagnostics) {
@@ -268,71 +263,54 @@ fn transfer_mode(
     }
 }
 
-/// The integration's own timeout; `Some(None)` if it has none.
-#[expect(
-    clippy::option_option,
-    reason = "the outer one says whether the integration can be used"
-)]
+/// The integration's own timeout, if it has one. `Err` if it can't be used: the finding is made.
 fn timeout(
     source: &Source<'_>,
     integration: &Cursor<'_>,
     mode: TransferMode,
-    defaults: &Defaults,
     name: &str,
     diagnostics: &mut Diagnostics,
-) -> Option<Option<u64>> {
+) -> Result<Option<u64>, ()> {
     let is_edge = source.said.endpoint_type == EndpointType::Edge;
-    let most = match mode {
-        TransferMode::Stream => 900_000,
-        TransferMode::Buffered if is_edge => 29_000,
-        TransferMode::Buffered => 300_000,
+    let (most, reason) = match mode {
+        TransferMode::Stream => (900_000, "the mode is `STREAM`"),
+        TransferMode::Buffered if is_edge => (29_000, "the endpoint type is `EDGE`"),
+        TransferMode::Buffered => (300_000, "the mode is `BUFFERED`"),
     };
     let Some(said) = integration.get("timeoutInMillis") else {
-        if mode == TransferMode::Stream && defaults.timeout_in_millis.is_none() {
-            let at = integration
-                .get("responseTransferMode")
-                .unwrap_or_else(|| integration.clone());
-            let message = format!(
-                "`{name}` streams, but without `timeoutInMillis` every stream is cut after 29 seconds, as on AWS"
-            );
-            let finding = at.report(Code::W101, message).of_method(Some(name));
-            diagnostics
-                .push(finding.hint("set `timeoutInMillis`, up to 900000 (15 minutes) for STREAM"));
-        }
-        return Some(None);
+        return Ok(None);
     };
     let value = said.value.as_u64().or_else(|| said.str()?.parse().ok());
-    match value {
-        Some(value) if (50..=most).contains(&value) => {
-            if mode == TransferMode::Buffered && value > 29_000 {
-                let message = format!(
-                    "`timeoutInMillis: {value}` needs a raised quota on AWS for a buffered response"
-                );
-                let hint = "29000 is the default maximum; `responseTransferMode: STREAM` allows 900000 without a quota";
-                diagnostics.push(
-                    said.report(Code::W113, message)
-                        .hint(hint)
-                        .of_method(Some(name)),
-                );
-            }
-            Some(Some(value))
-        }
-        _ => {
-            let finding = said
-                .report(Code::E033, "`timeoutInMillis` is outside its range")
-                .of_method(Some(name));
-            let finding = finding.label(format!(
-                "expected 50 to {most} when the mode is `{}`",
-                mode.as_str()
-            ));
-            let is_for_streams =
-                mode == TransferMode::Buffered && value.is_some_and(|value| value <= 900_000);
-            diagnostics.push(if is_for_streams {
-                finding.hint(format!("set `responseTransferMode: STREAM` to allow up to 900000, or lower it to {most}"))
-            } else {
-                finding
-            });
-            None
-        }
+    let mut tell = |finding: Diagnostic| diagnostics.push(finding.of_method(Some(name)));
+    let Some(value) = value else {
+        tell(
+            said.report(
+                Code::E033,
+                "`timeoutInMillis` isn't a whole number of milliseconds",
+            )
+            .label("expected a number"),
+        );
+        return Err(());
+    };
+    if !(50..=most).contains(&value) {
+        let finding = said.report(Code::E033, "`timeoutInMillis` is outside its range");
+        let finding = finding.label(format!("expected 50 to {most} when {reason}"));
+        let could_stream = mode == TransferMode::Buffered && (most..=900_000).contains(&value);
+        tell(if could_stream {
+            finding.hint(format!(
+                "set `responseTransferMode: STREAM` to allow up to 900000, or lower it to {most}"
+            ))
+        } else {
+            finding
+        });
+        return Err(());
     }
+    if mode == TransferMode::Buffered && value > 29_000 {
+        let message = format!(
+            "`timeoutInMillis: {value}` needs a raised quota on AWS for a buffered response"
+        );
+        let hint = "29000 is the default maximum; `responseTransferMode: STREAM` allows 900000 without a quota";
+        tell(said.report(Code::W113, message).hint(hint));
+    }
+    Ok(Some(value))
 }

@@ -1,10 +1,10 @@
 //! AWS_PROXY integrations: which function, and whether URI and mode agree.
 
-use super::integration::{Building, KNOWN_FUNCTIONS};
+use super::{integration::Building, request_parameters, text::KNOWN_FUNCTIONS};
 use crate::config::{
     codes::Code,
     diagnostics::Diagnostics,
-    intrinsics::{fill_stage_variables, resolve},
+    intrinsics::resolve,
     model::{Integration, Lambda, TransferMode},
 };
 
@@ -17,13 +17,19 @@ pub(super) fn build(building: &Building<'_>, diagnostics: &mut Diagnostics) -> I
         Err(why) => return Integration::Unusable(why.into()),
     };
     let said = building.integration.get("httpMethod");
-    if let Some(method) = said.filter(|it| it.scalar().as_deref() != Some("POST")) {
+    if let Some(method) = said.filter(|it| {
+        !it.scalar()
+            .is_some_and(|method| method.eq_ignore_ascii_case("POST"))
+    }) {
         let message = "Lambda functions are invoked with POST; on AWS this method fails every call";
         let finding = building.report(&method, Code::E042, message);
         diagnostics.push(finding.label("expected `POST`"));
         return Integration::Unusable("its httpMethod isn't POST".into());
     }
     warn(building, diagnostics);
+    if let Some(poison) = request_parameters::check_unused(building, diagnostics) {
+        return Integration::Unusable(poison);
+    }
     Integration::Lambda(Lambda {
         function: function.into(),
         policy: building.policy.clone(),
@@ -36,11 +42,7 @@ fn function_of(
     diagnostics: &mut Diagnostics,
 ) -> Result<String, &'static str> {
     let Some(uri) = building.integration.get("uri") else {
-        let finding = building.report(
-            &building.integration,
-            Code::E035,
-            "the integration has no `uri`",
-        );
+        let finding = building.report_whole(Code::E035, "the integration has no `uri`");
         diagnostics.push(finding.hint("expected the function's invocation ARN"));
         return Err("it has no uri");
     };
@@ -50,8 +52,9 @@ fn function_of(
         diagnostics.push(finding.hint(KNOWN_FUNCTIONS));
         return Err("its uri can't be turned into text");
     };
-    let (text, _) =
-        fill_stage_variables(&resolved.text, |name| building.source.stage_variable(name));
+    let text = building
+        .reader()
+        .filled(&resolved.text, &uri, "`uri`", diagnostics);
     let Some((function, mode)) = function(&text) else {
         let message = format!("`{text}` isn't the invocation ARN of a Lambda function");
         let finding = building.report(&uri, Code::E035, message);
@@ -84,16 +87,12 @@ fn function_of(
 fn function(uri: &str) -> Option<(&str, TransferMode)> {
     let (_, path) = uri.split_once(":lambda:path")?;
     let inside = |(before, after): (&str, &str)| {
-        path.strip_prefix(before)?.strip_suffix(after).map(str::len)
+        let function = path.strip_prefix(before)?.strip_suffix(after)?;
+        (!function.is_empty() && !function.contains('/')).then_some(())?;
+        path.get(before.len()..before.len() + function.len())
     };
-    let part =
-        |(before, _): (&str, &str), length: usize| path.get(before.len()..before.len() + length);
-    // The longer suffix first: the shorter one doesn't end it, but be plain about it.
-    if let Some(length) = inside(STREAMING) {
-        return Some((part(STREAMING, length)?, TransferMode::Stream));
-    }
-    Some((part(BUFFERED, inside(BUFFERED)?)?, TransferMode::Buffered))
-        .filter(|(name, _)| !name.is_empty())
+    let streaming = inside(STREAMING).map(|function| (function, TransferMode::Stream));
+    streaming.or_else(|| inside(BUFFERED).map(|function| (function, TransferMode::Buffered)))
 }
 
 fn warn(building: &Building<'_>, diagnostics: &mut Diagnostics) {
@@ -106,18 +105,6 @@ fn warn(building: &Building<'_>, diagnostics: &mut Diagnostics) {
         building.name
     );
     diagnostics.push(building.report(&at, Code::W111, message));
-    let parameters = building
-        .integration
-        .get("requestParameters")
-        .filter(|it| it.members().next().is_some());
-    if let Some(parameters) = parameters {
-        let message = "an `aws_proxy` integration ignores `requestParameters`";
-        diagnostics.push(
-            parameters
-                .report_key(Code::W106, message)
-                .of_method(Some(&building.name)),
-        );
-    }
 }
 
 #[cfg(test)]
@@ -140,5 +127,9 @@ mod tests {
         );
         assert_eq!(function(&mixed), None);
         assert_eq!(function("https://example.com"), None);
+        assert_eq!(
+            function("arn:aws:apigateway:r:lambda:path/2015-03-31/functions//invocations"),
+            None
+        );
     }
 }

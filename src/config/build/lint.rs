@@ -51,12 +51,11 @@ pub(super) fn catch_alls(operations: &[Operation<'_>], diagnostics: &mut Diagnos
         } else {
             String::new()
         };
-        let what = if catch_all.verb == Verb::Any {
-            "methods they don't have"
-        } else {
-            catch_all.verb.as_str()
+        let what = match &catch_all.verb {
+            Verb::Any => "requests for methods that aren't there".to_owned(),
+            Verb::Only(method) => format!("{method} requests"),
         };
-        let message = format!("`{path}` also answers {what} of {shown}{more}");
+        let message = format!("`{path}` also answers {what} on {shown}{more}");
         let finding = catch_all.operation.report_key(Code::W102, message);
         diagnostics.push(finding.hint(
             "a resource matches only if it has the method, as on AWS; add the method there if the catch-all shouldn't answer it",

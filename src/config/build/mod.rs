@@ -4,13 +4,20 @@ mod access_log;
 mod api;
 mod gateway_responses;
 mod http_proxy;
+mod ignored;
 mod integration;
 mod lambda;
 mod lint;
+mod listeners;
 mod mock;
 mod overrides;
+mod places;
+mod protection;
 mod request_parameters;
 mod settings;
+mod text;
+mod tls;
+mod vpc_links;
 
 use std::path::{Path, PathBuf};
 

@@ -8,12 +8,11 @@ use crate::{
         codes::Code,
         diagnostics::Diagnostics,
         document::file::Cursor,
-        mapping::{self, SOURCE_FORMS, SourceFault, Target, parse_source, parse_target},
+        mapping::{self, SOURCE_FORMS, Target, parse_target},
         model::{HeaderMapping, TransferMode},
         openapi::security::declared,
-        suggest::nearest,
     },
-    types::{known::Known, variable::Variable},
+    types::known::Known,
 };
 
 /// Mapped headers that AWS accepts at import and then answers every request with 500 for.
@@ -22,6 +21,14 @@ const POISON: [Known; 4] = [
     Known::TransferEncoding,
     Known::XAmznTraceId,
     Known::XAmznApigateway,
+];
+/// For Lambda, these too.
+const POISON_OF_LAMBDA: [Known; 5] = [
+    Known::Authorization,
+    Known::Connection,
+    Known::Expect,
+    Known::ProxyAuthenticate,
+    Known::Te,
 ];
 /// Mapped headers that AWS drops silently, and two that belong to the connection.
 const DROPPED: [Known; 6] = [
@@ -64,7 +71,7 @@ pub(super) fn read(building: &Building<'_>, diagnostics: &mut Diagnostics) -> Ma
             mappings.is_broken = true;
             continue;
         };
-        match source(building, &value, diagnostics) {
+        match source(building, target, &value, diagnostics) {
             Some(source) => place(building, &mut mappings, parsed, source, &value, diagnostics),
             None => mappings.is_broken = true,
         }
@@ -74,45 +81,65 @@ pub(super) fn read(building: &Building<'_>, diagnostics: &mut Diagnostics) -> Ma
 
 fn source(
     building: &Building<'_>,
+    target: &str,
     value: &Cursor<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Option<mapping::Source> {
-    let text = building.text_of(value, "the mapping", diagnostics).ok()?;
-    let parsed = match parse_source(&text, |name| building.source.stage_variable(name)) {
-        Ok(parsed) => parsed,
-        Err(SourceFault::Form) => {
-            let finding = building.report(
-                value,
-                Code::E038,
-                format!("`{text}` can't be read as the source of a mapping"),
-            );
-            diagnostics.push(finding.hint(SOURCE_FORMS));
-            return None;
-        }
-        Err(SourceFault::Context(name)) => {
-            let finding = building.report(
-                value,
-                Code::E038,
-                format!("there is no context variable `{name}`"),
-            );
-            let meant = nearest(&name, Variable::names());
-            diagnostics.push(meant.map_or(finding.clone(), |meant| {
-                finding.hint(format!("did you mean `context.{meant}`?"))
-            }));
-            return None;
-        }
-    };
+    let reader = building.reader();
+    let text = reader
+        .text(value, &format!("`{target}`"), diagnostics)
+        .ok()?;
+    let parsed = reader
+        .mapping(value, &text, (Code::E038, SOURCE_FORMS), diagnostics)
+        .ok()?;
     if parsed.is_body() && building.mode == TransferMode::Stream {
         let message =
             "a mapping from the request body needs the whole body, which a stream doesn't wait for";
-        let finding = building.report(value, Code::E044, message);
-        diagnostics.push(
-            finding.hint("use `responseTransferMode: BUFFERED`, or map from a header or the query"),
-        );
+        let hint = "use `responseTransferMode: BUFFERED`, or map from a header or the query";
+        diagnostics.push(building.report(value, Code::E044, message).hint(hint));
         return None;
     }
     check_declared(building, &parsed, value, diagnostics);
     Some(parsed)
+}
+
+/// Tells what is wrong with the mappings of an integration that doesn't use them: AWS ignores them for Lambda, but for a
+/// few headers that make every call fail. Then why is returned.
+pub(super) fn check_unused(
+    building: &Building<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Box<str>> {
+    let said = building.integration.get("requestParameters")?;
+    if said.members().next().is_some() {
+        let message = "an `aws_proxy` integration ignores `requestParameters`: the event has all of the request";
+        let finding = said.report_key(Code::W106, message);
+        diagnostics.push(finding.of_method(Some(&building.name)));
+    }
+    let mut poison = None;
+    for (target, value) in said.members() {
+        let Some(Target::Header(name)) = parse_target(target) else {
+            continue;
+        };
+        let known = Known::of(name.as_bytes());
+        if POISON.contains(&known) || POISON_OF_LAMBDA.contains(&known) {
+            poison = Some(tell_poison(building, &name, &value, diagnostics));
+        }
+    }
+    poison
+}
+
+fn tell_poison(
+    building: &Building<'_>,
+    name: &str,
+    value: &Cursor<'_>,
+    diagnostics: &mut Diagnostics,
+) -> Box<str> {
+    let message = format!("mapping `{name}` makes every request a 500, as on AWS");
+    let finding = value
+        .report_key(Code::W107, message)
+        .hint("remove the mapping");
+    diagnostics.push(finding.of_method(Some(&building.name)));
+    format!("`requestParameters` maps the header `{name}`, which can't be set").into()
 }
 
 /// API Gateway wants a parameter declared on the method before it is mapped.
@@ -143,11 +170,14 @@ fn check_declared(
         "`{}` doesn't declare the {place} parameter `{name}` that is mapped here",
         building.name
     );
-    let finding = building.report(value, Code::W110, message);
-    diagnostics
-        .push(finding.hint(
-            "API Gateway refuses to import this: list it under the operation's `parameters`",
-        ));
+    let parameters = &building.operation.resource.parameters;
+    let hint = match (place, parameters.first()) {
+        ("path", Some(own)) => format!("the path's own parameter is `{own}`"),
+        ("path", None) => "the path has no parameters".to_owned(),
+        _ => "API Gateway refuses to import this: list it under the operation's `parameters`"
+            .to_owned(),
+    };
+    diagnostics.push(building.report(value, Code::W110, message).hint(hint));
 }
 
 fn place(
@@ -165,22 +195,13 @@ fn place(
     };
     let known = Known::of(name.as_bytes());
     if POISON.contains(&known) {
-        let message = format!("mapping `{name}` makes every request a 500, as on AWS");
-        diagnostics.push(
-            value
-                .report_key(Code::W107, message)
-                .of_method(Some(&building.name)),
-        );
-        mappings.poison = Some(
-            format!("`requestParameters` maps the header `{name}`, which can't be set").into(),
-        );
+        mappings.poison = Some(tell_poison(building, &name, value, diagnostics));
     } else if DROPPED.contains(&known) {
         let message = format!("a mapped `{name}` is never sent");
-        diagnostics.push(
-            value
-                .report_key(Code::W119, message)
-                .of_method(Some(&building.name)),
-        );
+        let finding = value
+            .report_key(Code::W119, message)
+            .hint("remove the mapping");
+        diagnostics.push(finding.of_method(Some(&building.name)));
     } else {
         mappings.headers.push(HeaderMapping {
             name,

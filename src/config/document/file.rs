@@ -26,6 +26,15 @@ pub struct File {
 impl File {
     /// Reads a file, or standard input for `-`.
     pub fn read(path: &Path, diagnostics: &mut Diagnostics) -> Option<File> {
+        File::read_for(path, None, diagnostics)
+    }
+
+    /// Reads a file that is named at a place of another one.
+    pub fn read_for(
+        path: &Path,
+        asked: Option<(Arc<str>, Option<Place>)>,
+        diagnostics: &mut Diagnostics,
+    ) -> Option<File> {
         let is_stdin = path.as_os_str() == "-";
         let name: Arc<str> = if is_stdin {
             "<stdin>".into()
@@ -40,11 +49,13 @@ impl File {
         let bytes = match bytes {
             Ok(bytes) => bytes,
             Err(error) => {
-                let finding =
-                    Diagnostic::new(Code::E001, &name, format!("can't read `{name}`: {error}"));
-                diagnostics.push(
-                    finding.hint("paths in a configuration are relative to the configuration file"),
-                );
+                let message = format!("can't read `{name}`: {error}");
+                diagnostics.push(match asked {
+                    Some((file, place)) => Diagnostic::new(Code::E001, &file, message)
+                        .at(place)
+                        .hint("paths in a configuration are relative to the configuration file"),
+                    None => Diagnostic::new(Code::E001, &name, message),
+                });
                 return None;
             }
         };
@@ -92,10 +103,16 @@ impl File {
         let root = match yaml::parse(&text) {
             Ok(root) => root,
             Err(error) => {
+                let in_bytes = yaml::is_json(&text);
                 let place = error
                     .at
-                    .map(|(line, column)| Place::of(&text, span_of(&text, line, column)));
-                diagnostics.push(Diagnostic::new(Code::E002, name, error.message).at(place));
+                    .map(|(line, column)| Place::of(&text, span_of(&text, line, column, in_bytes)));
+                let code = if error.is_limit {
+                    Code::E004
+                } else {
+                    Code::E002
+                };
+                diagnostics.push(Diagnostic::new(code, name, error.message).at(place));
                 return None;
             }
         };
@@ -154,17 +171,18 @@ fn read_stdin() -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-fn span_of(text: &str, line: usize, column: usize) -> Range<usize> {
-    let line_start: usize = text
-        .split_inclusive('\n')
-        .take(line.saturating_sub(1))
-        .map(str::len)
-        .sum();
+fn span_of(text: &str, line: usize, column: usize, in_bytes: bool) -> Range<usize> {
+    let lines = text.split_inclusive('\n').take(line.saturating_sub(1));
+    let line_start: usize = lines.map(str::len).sum();
     let rest = text.get(line_start..).unwrap_or_default();
-    let offset = rest
-        .char_indices()
-        .nth(column.saturating_sub(1))
-        .map_or(rest.len(), |(at, _)| at);
+    let skipped = column.saturating_sub(1);
+    let offset = if in_bytes {
+        rest.floor_char_boundary(skipped.min(rest.len()))
+    } else {
+        rest.char_indices()
+            .nth(skipped)
+            .map_or(rest.len(), |(at, _)| at)
+    };
     line_start + offset..line_start + offset + 1
 }
 
@@ -256,9 +274,29 @@ impl<'a> Cursor<'a> {
         })
     }
 
+    /// Where the value stands.
+    pub fn place(&self) -> Option<Place> {
+        self.file.place(&self.pointer)
+    }
+
     /// A finding about the value.
     pub fn report(&self, code: Code, message: impl Into<String>) -> Diagnostic {
-        Diagnostic::new(code, &self.file.name, message).at(self.file.place(&self.pointer))
+        Diagnostic::new(code, &self.file.name, message).at(self.place())
+    }
+
+    /// A finding about a part of the value's text, or about all of it if the part doesn't stand there as it is.
+    pub fn report_part(&self, code: Code, part: &str, message: impl Into<String>) -> Diagnostic {
+        let place = self.place().map(|place| {
+            let text = self.file.text.get(place.span.clone()).unwrap_or_default();
+            match text.find(part) {
+                Some(at) => {
+                    let from = place.span.start + at;
+                    Place::of(&self.file.text, from..from + part.len())
+                }
+                None => place,
+            }
+        });
+        Diagnostic::new(code, &self.file.name, message).at(place)
     }
 
     /// A finding about the value's key.

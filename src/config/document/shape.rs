@@ -182,15 +182,20 @@ impl<'a> Checker<'a> {
             .filter_map(Value::as_str)
             .filter(|name| value.get(name).is_none())
         {
-            let finding = value.report_key(
-                Code::E012,
-                format!("`{}` needs the key `{name}`", name_of(value)),
-            );
+            let is_entry = value
+                .pointer
+                .rsplit('/')
+                .next()
+                .is_some_and(|it| it.parse::<usize>().is_ok());
+            let owner = if is_entry { "an entry of " } else { "" };
+            let message = format!("{owner}`{}` needs the key `{name}`", name_of(value));
+            let finding = value.report_key(Code::E012, message);
             let about = properties
                 .and_then(|properties| properties.get(name)?.get("description")?.as_str());
-            self.diagnostics.push(
-                finding.hint(about.map_or_else(String::new, |text| format!("`{name}`: {text}"))),
-            );
+            self.diagnostics.push(match about {
+                Some(about) => finding.hint(format!("`{name}` is {}", as_clause(about))),
+                None => finding,
+            });
         }
     }
 
@@ -271,6 +276,19 @@ fn found(value: &Value) -> &'static str {
         Value::Array(_) => "a list",
         Value::Object(_) => "a mapping",
     }
+}
+
+/// The first sentence of a description, to go on with in another one.
+fn as_clause(description: &str) -> String {
+    let sentence = description
+        .split(". ")
+        .next()
+        .unwrap_or_default()
+        .trim_end_matches('.');
+    let mut characters = sentence.chars();
+    characters.next().map_or_else(String::new, |first| {
+        first.to_lowercase().chain(characters).collect()
+    })
 }
 
 /// The last named segment of where the value is.

@@ -5,7 +5,13 @@ use std::collections::{HashMap, HashSet};
 use http::Method;
 
 use crate::{
-    config::{codes::Code, diagnostics::Diagnostics, document::file::Cursor, model::Verb},
+    config::{
+        codes::Code,
+        diagnostics::{Diagnostic, Diagnostics},
+        document::file::Cursor,
+        model::Verb,
+        suggest::nearest,
+    },
     types::site::Resource,
 };
 
@@ -48,6 +54,11 @@ pub fn operations<'a>(
     let mut found = Vec::new();
     let mut siblings = Siblings::default();
     let Some(paths) = root.get("paths") else {
+        let finding = root.report_key(
+            Code::W109,
+            "the document has no `paths`, so nothing is served",
+        );
+        diagnostics.push(finding);
         return found;
     };
     let mut seen = HashSet::new();
@@ -78,12 +89,18 @@ pub fn operations<'a>(
             if seen.insert((operation.verb.clone(), path.clone())) {
                 found.push(operation);
             } else {
-                let message = format!("`{}` is there twice", operation.name());
+                let name = operation.name();
+                let message = format!(
+                    "`{name}` is there twice, since a `/` at the end of a path makes no difference"
+                );
+                let finding = operation
+                    .operation
+                    .report_key(Code::E028, message)
+                    .label("not served");
                 diagnostics.push(
-                    operation
-                        .operation
-                        .report_key(Code::E028, message)
-                        .label("second time"),
+                    finding
+                        .hint("remove one of them: the first one is served")
+                        .of_method(Some(&name)),
                 );
             }
         }
@@ -96,26 +113,20 @@ fn follow_item<'a>(item: Cursor<'a>, diagnostics: &mut Diagnostics) -> Option<Cu
     let Some(reference) = item.get("$ref") else {
         return Some(item);
     };
-    follow(&reference, diagnostics)
+    follow(&reference, None, diagnostics)
 }
 
 /// What a `$ref` names. References to other files aren't followed, as on API Gateway.
-pub fn follow<'a>(reference: &Cursor<'a>, diagnostics: &mut Diagnostics) -> Option<Cursor<'a>> {
+pub fn follow<'a>(
+    reference: &Cursor<'a>,
+    method: Option<&str>,
+    diagnostics: &mut Diagnostics,
+) -> Option<Cursor<'a>> {
     let mut at = reference.clone();
     for _ in 0..8 {
         let text = at.str().unwrap_or_default();
         let Some(target) = at.follow(text) else {
-            let why = if text.starts_with('#') {
-                "nothing stands there"
-            } else {
-                "it points outside the document"
-            };
-            let finding = at.report(
-                Code::E024,
-                format!("the reference `{text}` can't be followed: {why}"),
-            );
-            diagnostics
-                .push(finding.hint("API Gateway follows references inside the document only"));
+            diagnostics.push(dead_end(&at, text).of_method(method));
             return None;
         };
         match target.get("$ref") {
@@ -123,11 +134,35 @@ pub fn follow<'a>(reference: &Cursor<'a>, diagnostics: &mut Diagnostics) -> Opti
             Some(next) => at = next,
         }
     }
-    diagnostics.push(reference.report(
-        Code::E024,
-        "the reference leads to references without an end",
-    ));
+    let message = "the reference leads to references without an end";
+    let finding = reference.report(Code::E024, message).of_method(method);
+    diagnostics.push(finding.hint("one of them refers back: let one hold the value itself"));
     None
+}
+
+fn dead_end(at: &Cursor<'_>, text: &str) -> Diagnostic {
+    let finding = |why: &str| {
+        at.report(
+            Code::E024,
+            format!("the reference `{text}` can't be followed: {why}"),
+        )
+    };
+    if !text.starts_with('#') {
+        return finding("it points outside the document").hint(
+            "API Gateway follows references inside the document only: bundle the files into one",
+        );
+    }
+    let finding = finding("nothing stands there");
+    let (parent, name) = text.rsplit_once('/').unwrap_or_default();
+    let siblings = at.follow(parent);
+    let siblings = siblings
+        .iter()
+        .flat_map(Cursor::members)
+        .map(|(sibling, _)| sibling);
+    match nearest(name, siblings) {
+        Some(meant) => finding.hint(format!("did you mean `{parent}/{meant}`?")),
+        None => finding.hint("within a name, write `~1` for `/`"),
+    }
 }
 
 fn verbs<'a>(item: &Cursor<'a>, diagnostics: &mut Diagnostics) -> Vec<(Verb, Cursor<'a>)> {
@@ -137,6 +172,13 @@ fn verbs<'a>(item: &Cursor<'a>, diagnostics: &mut Diagnostics) -> Vec<(Verb, Cur
             verbs.push((Verb::Only(method.clone()), operation));
         } else if key == "x-amazon-apigateway-any-method" {
             verbs.push((Verb::Any, operation));
+        } else if METHODS
+            .iter()
+            .any(|(name, _)| key.eq_ignore_ascii_case(name))
+        {
+            let message = format!("`{key}` isn't a method: in OpenAPI methods are in lower case");
+            let finding = operation.report_key(Code::W122, message).label("left out");
+            diagnostics.push(finding.hint(format!("write `{}`", key.to_ascii_lowercase())));
         } else if key == "trace" {
             let finding = operation.report_key(
                 Code::W122,
@@ -220,7 +262,11 @@ fn check_path(path: &str) -> Result<(), String> {
                 .chars()
                 .find(|c| !(c.is_ascii_alphanumeric() || "_-.,:".contains(*c)));
             match bad {
-                Some(character) => return Err(format!("`{character}` can't stand in a path")),
+                Some(character) => {
+                    return Err(format!(
+                        "`{character}` can't stand in a path, only letters, digits and `_-.,:`"
+                    ));
+                }
                 None if segment.is_empty() && segments.len() > 1 => {
                     return Err("it has an empty segment".to_owned());
                 }
@@ -269,9 +315,11 @@ impl Siblings {
                         "`{place}` already has the variable child `{known}`, so `{segment}` can't be another"
                     );
                     let finding = item.report_key(Code::E027, message).label("not served");
-                    diagnostics.push(finding.hint(
-                        "API Gateway allows one variable child per resource: use one name for it",
-                    ));
+                    diagnostics.push(finding.hint(if segment.ends_with("+}") || known.ends_with("+}") {
+                        "API Gateway allows one variable child per resource, `{name}` or `{name+}`: move one of them under a path of its own"
+                    } else {
+                        "API Gateway allows one variable child per resource: use one name for it"
+                    }));
                     return false;
                 }
             }

@@ -1,43 +1,68 @@
 //! Which checks a document asks for before a method may be called.
 //!
-//! As on API Gateway, only an operation's own `security` counts; the root's is ignored.
+//! As on API Gateway, only an operation's own `security` counts; the root's is ignored. What can't be understood counts
+//! as a check: nothing is opened because it was written unusually.
 
 use serde_json::Value;
 
 use super::operations::Operation;
 use crate::config::{codes::Code, diagnostics::Diagnostics, document::file::Cursor};
 
-/// The checks of an operation, each in words. Empty if anyone may call it.
-pub fn checks(root: &Cursor<'_>, operation: &Operation<'_>) -> Vec<String> {
-    let mut checks = Vec::new();
-    for requirement in operation
-        .operation
-        .get("security")
-        .iter()
-        .flat_map(Cursor::items)
-    {
-        checks.extend(requirement.members().map(|(name, _)| scheme(root, name)));
+/// A check that a document asks for.
+#[derive(Debug)]
+pub struct Check<'a> {
+    /// What it is, in words.
+    pub text: String,
+    /// Where it is asked for.
+    pub at: Cursor<'a>,
+}
+
+/// The checks of an operation, apart from those of the whole API. Empty if anyone may call it.
+pub fn checks<'a>(root: &Cursor<'a>, operation: &Operation<'a>) -> Vec<Check<'a>> {
+    let mut checks: Vec<Check<'a>> = Vec::new();
+    let mut add = |text: String, at: &Cursor<'a>| {
+        if checks.iter().all(|check| check.text != text) {
+            checks.push(Check {
+                text,
+                at: at.clone(),
+            });
+        }
+    };
+    if let Some(security) = operation.operation.get("security") {
+        for text in schemes(root, &security) {
+            add(text, &security);
+        }
     }
-    let auth = operation
-        .operation
-        .get("x-amazon-apigateway-auth")
-        .and_then(|auth| auth.get("type"));
-    if let Some(kind) = auth
-        .and_then(|kind| kind.scalar())
-        .filter(|kind| !kind.eq_ignore_ascii_case("NONE"))
-    {
-        checks.push(format!("`{kind}` authorization"));
+    if let Some(auth) = operation.operation.get("x-amazon-apigateway-auth") {
+        let kind = auth
+            .get("type")
+            .unwrap_or_else(|| auth.clone())
+            .scalar()
+            .unwrap_or_default();
+        if !kind.eq_ignore_ascii_case("NONE") {
+            let kind = if kind.is_empty() {
+                "an authorization that can't be read"
+            } else {
+                &format!("{kind} authorization")
+            };
+            add(kind.to_owned(), &auth);
+        }
     }
-    checks.extend(validator(root, operation));
-    if let Some(policy) = root
-        .get("x-amazon-apigateway-policy")
-        .filter(|policy| !allows_everyone(policy.value))
-    {
-        let _ = policy;
-        checks.push("the resource policy".to_owned());
+    if let Some((text, at)) = validator(root, operation) {
+        add(text, &at);
     }
-    checks.dedup();
     checks
+}
+
+/// The resource policy, unless it lets everyone call everything.
+pub fn policy<'a>(root: &Cursor<'a>) -> Option<Check<'a>> {
+    let at = root
+        .get("x-amazon-apigateway-policy")
+        .filter(|policy| !allows_everyone(policy.value))?;
+    Some(Check {
+        text: "the resource policy".to_owned(),
+        at,
+    })
 }
 
 /// Warns of a root-level `security`, which many take for the default of all operations.
@@ -46,31 +71,45 @@ pub fn check_root(root: &Cursor<'_>, diagnostics: &mut Diagnostics) {
         .get("security")
         .filter(|security| security.items().next().is_some());
     if let Some(security) = security {
-        let finding = security.report_key(
-            Code::W117,
-            "API Gateway ignores `security` at the root: it protects nothing",
-        );
+        let message = "API Gateway ignores `security` at the root: it protects nothing";
+        let hint = "repeat `security` in each operation that needs it";
         diagnostics.push(
-            finding
+            security
+                .report_key(Code::W117, message)
                 .label("ignored")
-                .hint("repeat `security` in each operation that needs it"),
+                .hint(hint),
         );
     }
 }
 
+/// The schemes that a `security` names.
+fn schemes(root: &Cursor<'_>, security: &Cursor<'_>) -> Vec<String> {
+    let is_list = security.value.is_array();
+    let requirements: Vec<Cursor<'_>> = if is_list {
+        security.items().collect()
+    } else {
+        vec![security.clone()]
+    };
+    let mut texts = Vec::new();
+    for requirement in requirements {
+        match requirement.value {
+            Value::Object(_) => {
+                texts.extend(requirement.members().map(|(name, _)| scheme(root, name)));
+            }
+            Value::String(name) => texts.push(scheme(root, name)),
+            _ => texts.push("a `security` that can't be read".to_owned()),
+        }
+    }
+    texts
+}
+
 fn scheme(root: &Cursor<'_>, name: &str) -> String {
-    let schemes = root
+    let of_components = root
         .get("components")
         .and_then(|components| components.get("securitySchemes"));
-    let scheme = schemes
-        .or_else(|| root.get("securityDefinitions"))
-        .and_then(|schemes| schemes.get(name));
-    let text = |key: &str| {
-        scheme
-            .as_ref()
-            .and_then(|scheme| scheme.get(key))
-            .and_then(|value| value.scalar())
-    };
+    let schemes = of_components.or_else(|| root.get("securityDefinitions"));
+    let scheme = schemes.and_then(|schemes| schemes.get(name));
+    let text = |key: &str| scheme.as_ref().and_then(|scheme| scheme.get(key)?.scalar());
     let is_authorizer = scheme
         .as_ref()
         .is_some_and(|scheme| scheme.get("x-amazon-apigateway-authorizer").is_some());
@@ -85,46 +124,49 @@ fn scheme(root: &Cursor<'_>, name: &str) -> String {
 }
 
 /// The request validator, if there is anything for it to validate.
-fn validator(root: &Cursor<'_>, operation: &Operation<'_>) -> Option<String> {
+fn validator<'a>(root: &Cursor<'a>, operation: &Operation<'a>) -> Option<(String, Cursor<'a>)> {
     const KEY: &str = "x-amazon-apigateway-request-validator";
-    let name = operation
-        .operation
-        .get(KEY)
-        .or_else(|| root.get(KEY))?
-        .scalar()?;
+    let at = operation.operation.get(KEY).or_else(|| root.get(KEY))?;
+    let name = at.scalar().unwrap_or_default();
     let validator = root
         .get("x-amazon-apigateway-request-validators")
         .and_then(|all| all.get(&name));
-    let checks = |key: &str| {
-        let flag = validator.as_ref().map(|validator| validator.get(key));
-        // A validator that isn't defined can't be known to check nothing.
-        flag.is_none_or(|flag| flag.is_some_and(|flag| *flag.value == Value::Bool(true)))
+    let asks = |key: &str| match &validator {
+        // One that isn't defined can't be known to check nothing.
+        None => true,
+        Some(validator) => validator
+            .get(key)
+            .is_some_and(|flag| *flag.value != Value::Bool(false)),
     };
-    let parameters = checks("validateRequestParameters") && has_required_parameter(root, operation);
-    let body = checks("validateRequestBody") && has_body_model(operation);
-    (parameters || body).then(|| format!("the request validator `{name}`"))
+    let has_work = (asks("validateRequestParameters") && has_required_parameter(root, operation))
+        || (asks("validateRequestBody") && has_body_model(root, operation));
+    has_work.then(|| (format!("the request validator `{name}`"), at))
 }
 
 fn has_required_parameter(root: &Cursor<'_>, operation: &Operation<'_>) -> bool {
-    declared(root, operation).any(|parameter| {
+    parameters(root, operation).any(|parameter| {
+        // A reference that leads nowhere may have led to one.
+        let Some(parameter) = parameter else {
+            return true;
+        };
         let is_required = parameter
             .get("required")
-            .is_some_and(|required| *required.value == Value::Bool(true));
-        let place = parameter
-            .get("in")
-            .and_then(|place| place.scalar())
-            .unwrap_or_default();
-        is_required && matches!(place.as_str(), "query" | "header")
+            .is_some_and(|required| *required.value != Value::Bool(false));
+        is_required && matches!(place_of(&parameter).as_str(), "query" | "header")
     })
 }
 
-fn has_body_model(operation: &Operation<'_>) -> bool {
-    let of_body = operation.operation.get("requestBody").is_some();
-    let parameters = operation.operation.get("parameters");
-    let mut in_parameters = parameters.iter().flat_map(Cursor::items);
-    of_body
-        || in_parameters
-            .any(|it| it.get("in").and_then(|place| place.scalar()).as_deref() == Some("body"))
+fn has_body_model(root: &Cursor<'_>, operation: &Operation<'_>) -> bool {
+    operation.operation.get("requestBody").is_some()
+        || parameters(root, operation)
+            .any(|parameter| parameter.is_none_or(|it| place_of(&it) == "body"))
+}
+
+fn place_of(parameter: &Cursor<'_>) -> String {
+    parameter
+        .get("in")
+        .and_then(|place| place.scalar())
+        .unwrap_or_default()
 }
 
 /// The parameters an operation declares, its path's included.
@@ -132,16 +174,22 @@ pub fn declared<'a>(
     root: &Cursor<'a>,
     operation: &Operation<'a>,
 ) -> impl Iterator<Item = Cursor<'a>> {
-    let own = operation.operation.get("parameters");
-    let shared = operation.item.get("parameters");
-    let all: Vec<Cursor<'a>> = [own, shared]
-        .iter()
-        .flatten()
-        .flat_map(Cursor::items)
-        .collect();
+    parameters(root, operation).flatten()
+}
+
+/// The same; `None` for a reference that can't be followed.
+fn parameters<'a>(
+    root: &Cursor<'a>,
+    operation: &Operation<'a>,
+) -> impl Iterator<Item = Option<Cursor<'a>>> {
+    let lists = [
+        operation.operation.get("parameters"),
+        operation.item.get("parameters"),
+    ];
+    let all: Vec<Cursor<'a>> = lists.iter().flatten().flat_map(Cursor::items).collect();
     let root = root.clone();
     all.into_iter()
-        .filter_map(move |parameter| match parameter.get("$ref") {
+        .map(move |parameter| match parameter.get("$ref") {
             None => Some(parameter),
             Some(reference) => root.follow(reference.str()?),
         })
@@ -160,16 +208,16 @@ fn allows_everyone(policy: &Value) -> bool {
         Some(Value::Object(map)) => map.get("AWS").and_then(Value::as_str).is_some_and(wanted),
         _ => false,
     };
-    !statements.is_empty()
-        && statements.into_iter().all(|statement| {
-            statement.get("Effect").and_then(Value::as_str) == Some("Allow")
-                && statement.get("Condition").is_none()
-                && has(statement.get("Principal"), &|text| text == "*")
-                && has(statement.get("Action"), &|text| {
-                    matches!(text, "*" | "execute-api:*" | "execute-api:Invoke")
-                })
-                && has(statement.get("Resource"), &|text| {
-                    matches!(text, "*" | "execute-api:/*" | "execute-api:/*/*/*")
-                })
-        })
+    let is_open = |statement: &Value| {
+        statement.get("Effect").and_then(Value::as_str) == Some("Allow")
+            && statement.get("Condition").is_none()
+            && has(statement.get("Principal"), &|text| text == "*")
+            && has(statement.get("Action"), &|text| {
+                matches!(text, "*" | "execute-api:*" | "execute-api:Invoke")
+            })
+            && has(statement.get("Resource"), &|text| {
+                matches!(text, "*" | "execute-api:/*" | "execute-api:/*/*/*")
+            })
+    };
+    !statements.is_empty() && statements.into_iter().all(is_open)
 }

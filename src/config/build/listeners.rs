@@ -1,0 +1,124 @@
+//! Where the gateway takes requests.
+
+use std::{
+    collections::HashSet,
+    net::{SocketAddr, ToSocketAddrs},
+};
+
+use super::{settings::Builder, tls};
+use crate::config::{
+    codes::Code,
+    document::settings::{self as said, UnknownServerName},
+    model::{Listener, Tls},
+};
+
+/// The address of a gateway that names none.
+const DEFAULT_ADDRESS: &str = "127.0.0.1:8080";
+
+impl Builder<'_> {
+    /// The addresses that take requests.
+    pub(super) fn listeners(&mut self) -> Vec<Listener> {
+        let settings = self.settings;
+        let mut said: Vec<(&str, Option<&said::Tls>, bool)> = settings
+            .listeners
+            .iter()
+            .map(|it| (it.address.as_str(), it.tls.as_ref(), it.h2c))
+            .collect();
+        if said.is_empty() {
+            said.push((DEFAULT_ADDRESS, None, false));
+        }
+        let overrides = self.overrides;
+        if let (Some(listen), Some(first)) = (&overrides.listen, said.first_mut()) {
+            first.0 = listen;
+        }
+        let mut seen = HashSet::new();
+        let mut listeners = Vec::new();
+        for (at, (address, tls, h2c)) in said.into_iter().enumerate() {
+            let pointer = format!("/listeners/{at}/address");
+            let address = if address.is_empty() {
+                DEFAULT_ADDRESS
+            } else {
+                address
+            };
+            let Some(address) = self.address(address, &pointer) else {
+                continue;
+            };
+            if !seen.insert(address) && address.port() != 0 {
+                let message = format!("two listeners have the address `{address}`");
+                self.error(Code::E016, &pointer, message, "give each its own");
+            }
+            let tls = tls.map(|tls| self.tls(tls, at));
+            listeners.push(Listener { address, tls, h2c });
+        }
+        listeners
+    }
+
+    /// The operator's address.
+    pub(super) fn admin(&mut self, listeners: &[SocketAddr]) -> Option<SocketAddr> {
+        const POINTER: &str = "/admin/address";
+        let settings = self.settings;
+        let address = self.address(&settings.admin.as_ref()?.address, POINTER)?;
+        if address.port() != 0 && listeners.contains(&address) {
+            let message = format!("the operator's address `{address}` is a listener's, too");
+            self.error(Code::E016, POINTER, message, "give it another port");
+        }
+        Some(address)
+    }
+
+    fn address(&mut self, text: &str, pointer: &str) -> Option<SocketAddr> {
+        // `localhost:8080` is worth understanding; other names would be resolved once and never again.
+        let named = text
+            .strip_prefix("localhost:")
+            .map(|port| format!("127.0.0.1:{port}"));
+        let text = named.as_deref().unwrap_or(text);
+        let found = text.parse().ok().or_else(|| {
+            let bare_port = text.strip_prefix(':')?.parse::<u16>().ok()?;
+            ("0.0.0.0", bare_port).to_socket_addrs().ok()?.next()
+        });
+        if found.is_none() {
+            let message = format!("`{text}` isn't an IP address with a port");
+            let hint = if text.parse::<u16>().is_ok() {
+                format!(
+                    "write it like `127.0.0.1:{text}`, or `0.0.0.0:{text}` to be reached from elsewhere"
+                )
+            } else {
+                "write it like `127.0.0.1:8080`, `0.0.0.0:8080` or `[::]:8080`".to_owned()
+            };
+            self.error(Code::E015, pointer, message, &hint);
+        }
+        found
+    }
+
+    fn tls(&mut self, tls: &said::Tls, at: usize) -> Tls {
+        let pointer = format!("/listeners/{at}/tls/certificates");
+        if tls.certificates.is_empty() {
+            let hint = "add `certificate:` and `privateKey:` files";
+            self.error(
+                Code::E012,
+                &pointer,
+                "TLS needs at least one certificate",
+                hint,
+            );
+        }
+        let mut certificates = Vec::new();
+        for (index, pair) in tls.certificates.iter().enumerate() {
+            let (chain, key) = (
+                self.base.join(&pair.certificate),
+                self.base.join(&pair.private_key),
+            );
+            match tls::load(&chain, &key) {
+                Ok(certificate) => certificates.push(certificate),
+                Err(faults) => {
+                    for fault in faults {
+                        let pointer = format!("{pointer}/{index}/{}", fault.key);
+                        self.error(Code::E017, &pointer, fault.message, fault.hint);
+                    }
+                }
+            }
+        }
+        Tls {
+            certificates,
+            refuse_unknown_names: tls.unknown_server_name == UnknownServerName::Refuse,
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! A listener's certificates and keys, read and checked against each other.
+
+use std::{path::Path, sync::Arc};
+
+use rustls::{
+    pki_types::{
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject},
+    },
+    sign::CertifiedKey,
+};
+use x509_parser::{extensions::GeneralName, prelude::X509Certificate};
+
+use crate::{config::model::Certificate, types::crypto::provider};
+
+/// A pair that can't be used.
+pub(super) struct Fault {
+    /// The key of the settings whose file is at fault.
+    pub(super) key: &'static str,
+    pub(super) message: String,
+    pub(super) hint: &'static str,
+}
+
+/// Reads a chain and its private key from their PEM files.
+pub(super) fn load(certificate: &Path, private_key: &Path) -> Result<Certificate, Vec<Fault>> {
+    let private = PrivateKeyDer::from_pem_file(private_key)
+        .map_err(|error| unreadable("privateKey", private_key, &error));
+    let (chain, private) = match (chain(certificate), private) {
+        (Ok(chain), Ok(private)) => (chain, private),
+        (chain, private) => return Err(chain.err().into_iter().chain(private.err()).collect()),
+    };
+    let names = chain.first().and_then(names).ok_or_else(|| {
+        let message = format!("`{}` isn't a valid certificate", certificate.display());
+        let hint = "expected an X.509 certificate in PEM form, the server's own first";
+        vec![Fault {
+            key: "certificate",
+            message,
+            hint,
+        }]
+    })?;
+    let key = CertifiedKey::from_der(chain, private, &provider()).map_err(|error| {
+        let (key, chain) = (private_key.display(), certificate.display());
+        let message = format!("the key `{key}` can't be used with `{chain}`: {error}");
+        let hint = "give the private key that the certificate was made for";
+        vec![Fault {
+            key: "privateKey",
+            message,
+            hint,
+        }]
+    })?;
+    Ok(Certificate {
+        names,
+        key: Arc::new(key),
+    })
+}
+
+fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
+    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
+    let chain: Vec<_> = read.map_err(|error| unreadable("certificate", path, &error))?;
+    if chain.is_empty() {
+        return Err(unreadable("certificate", path, &pem::Error::NoItemsFound));
+    }
+    Ok(chain)
+}
+
+fn unreadable(key: &'static str, path: &Path, error: &pem::Error) -> Fault {
+    let path = path.display();
+    let (message, hint) = match error {
+        pem::Error::Io(error) => (
+            format!("can't read `{path}`: {error}"),
+            "paths in a configuration are relative to the configuration file",
+        ),
+        pem::Error::NoItemsFound if key == "certificate" => (
+            format!("`{path}` has no certificate"),
+            "expected PEM with `-----BEGIN CERTIFICATE-----`",
+        ),
+        pem::Error::NoItemsFound => (
+            format!("`{path}` has no private key that can be read"),
+            "expected an unencrypted key in PEM form (PKCS#8, PKCS#1 or SEC1)",
+        ),
+        error => (
+            format!("`{path}` isn't valid PEM: {error}"),
+            "export it again in PEM form",
+        ),
+    };
+    Fault { key, message, hint }
+}
+
+/// The DNS names a certificate is for, in lower case.
+fn names(certificate: &CertificateDer<'_>) -> Option<Vec<Box<str>>> {
+    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    Some(dns_names(&parsed))
+}
+
+fn dns_names(certificate: &X509Certificate<'_>) -> Vec<Box<str>> {
+    let extension = certificate.subject_alternative_name().ok().flatten();
+    let names = extension
+        .iter()
+        .flat_map(|extension| &extension.value.general_names);
+    let dns = names.filter_map(|name| match name {
+        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase().into()),
+        _ => None,
+    });
+    dns.collect()
+}

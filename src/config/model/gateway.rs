@@ -1,0 +1,150 @@
+//! The gateway as a whole: where it listens, what it logs, how it stops, where VPC links lead.
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use rustls::sign::CertifiedKey;
+
+use super::Api;
+use crate::types::template::Template;
+
+/// A gateway.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// Where requests are taken.
+    pub listeners: Vec<Listener>,
+    /// The operator's address.
+    pub admin: Option<SocketAddr>,
+    /// Worker threads; `None` for one per CPU.
+    pub workers: Option<usize>,
+    /// The APIs, in the order of the configuration.
+    pub apis: Vec<Api>,
+    /// Targets by VPC link id.
+    pub vpc_links: BTreeMap<String, VpcLink>,
+    /// The record of requests that reach no API, and of those whose API has none of its own.
+    pub access_log: AccessLog,
+    /// Limits on heads and connections.
+    pub http: Http,
+    /// How it stops.
+    pub shutdown: Shutdown,
+    /// The gateway's name in `Via`.
+    pub instance_id: Box<str>,
+}
+
+impl Model {
+    /// The same gateway, keeping no records.
+    #[must_use]
+    pub fn without_access_log(mut self) -> Model {
+        self.access_log.sink = LogSink::None;
+        self
+    }
+}
+
+/// An address that takes requests.
+#[derive(Clone, Debug)]
+pub struct Listener {
+    /// Where.
+    pub address: SocketAddr,
+    /// TLS, if any.
+    pub tls: Option<Tls>,
+    /// HTTP/2 with prior knowledge.
+    pub h2c: bool,
+}
+
+/// TLS of a listener.
+#[derive(Clone, Debug)]
+pub struct Tls {
+    /// Certificates; the first is the default.
+    pub certificates: Vec<Certificate>,
+    /// Whether an unknown server name fails the handshake.
+    pub refuse_unknown_names: bool,
+}
+
+/// A certificate with its chain and private key.
+#[derive(Clone, Debug)]
+pub struct Certificate {
+    /// The DNS names it is for, in lower case; `*.` stands for one label.
+    pub names: Vec<Box<str>>,
+    /// Chain and key.
+    pub key: Arc<CertifiedKey>,
+}
+
+/// Limits on heads and connections.
+#[derive(Clone, Debug)]
+pub struct Http {
+    /// Bytes of a request line.
+    pub request_line: usize,
+    /// Bytes of all header lines.
+    pub header: usize,
+    /// From accept to the first byte, and for the TLS handshake.
+    pub first_byte: Duration,
+    /// From a request's first byte to the end of its head.
+    pub head: Duration,
+    /// Between two requests.
+    pub keep_alive: Duration,
+    /// Client connections; `None` derives the number from the descriptor limit.
+    pub max_connections: Option<usize>,
+    /// Whether names with `_` are passed on to HTTP backends.
+    pub pass_underscores: bool,
+}
+
+/// How the gateway stops.
+#[derive(Clone, Copy, Debug)]
+pub struct Shutdown {
+    /// Still accepting while not ready.
+    pub pre_stop_delay: Duration,
+    /// From then until open requests are cut.
+    pub drain_timeout: Duration,
+}
+
+/// Where records go and what they say.
+#[derive(Clone, Debug)]
+pub struct AccessLog {
+    /// The sink.
+    pub sink: LogSink,
+    /// The line.
+    pub format: Template,
+}
+
+/// Where log lines go.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum LogSink {
+    /// Nowhere.
+    None,
+    /// Standard output.
+    Stdout,
+    /// A file, appended to.
+    File(PathBuf),
+}
+
+/// What a VPC link stands for.
+#[derive(Clone, Debug)]
+pub struct VpcLink {
+    /// The targets.
+    pub targets: Vec<Origin>,
+    /// The active check, if any.
+    pub health_check: Option<HealthCheck>,
+}
+
+/// An active health check.
+#[derive(Clone, Debug)]
+pub struct HealthCheck {
+    /// The path to GET.
+    pub path: String,
+    /// Between two checks.
+    pub interval: Duration,
+    /// Until one has failed.
+    pub timeout: Duration,
+}
+
+/// Scheme, host and port.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// Whether it is `https`.
+    pub is_tls: bool,
+    /// Name or address, IPv6 without brackets.
+    pub host: Box<str>,
+    /// The port.
+    pub port: u16,
+    /// Host and port as they stand in `Host`.
+    pub authority: Box<str>,
+}

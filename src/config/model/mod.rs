@@ -1,0 +1,7 @@
+//! What the configuration means: validated, resolved, with every default filled in. The pipeline sees only this.
+
+mod api;
+mod gateway;
+
+pub use api::*;
+pub use gateway::*;

@@ -5,7 +5,6 @@ pub mod mounts;
 pub mod trie;
 
 use http::Method;
-use smallvec::SmallVec;
 
 use crate::{config::model::Api, types::target::climbs};
 use mounts::Mounts;
@@ -86,9 +85,4 @@ impl Router {
     pub fn trie(&self, api: usize) -> Option<&Trie> {
         self.tries.get(api)
     }
-}
-
-/// No places.
-pub fn no_places() -> Places {
-    SmallVec::new()
 }

@@ -26,7 +26,7 @@ struct Node {
     literals: Vec<(Box<str>, Node)>,
     /// The child for any one segment.
     variable: Option<Box<Node>>,
-    /// What takes the rest of the path, whatever it is.
+    /// What takes the rest of the path, of at least one character.
     greedy: Leaf,
     /// What the path to here is itself.
     own: Leaf,
@@ -154,6 +154,9 @@ impl Node {
                 return Some(index);
             }
             places.pop();
+        }
+        if rest.is_empty() {
+            return None;
         }
         let index = self.greedy.find(method)?;
         places.push(from as u32..to as u32);

@@ -23,6 +23,9 @@ pub(super) struct Sluicegate {
     pub(super) command: Command,
 }
 
+/// The configuration of a `serve` that names none.
+pub(super) const DEFAULT_CONFIG: &str = "sluicegate.yaml";
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Serve the APIs of a configuration
@@ -58,7 +61,7 @@ pub(super) struct Demo {
     A second signal stops at once.")]
 pub(super) struct Serve {
     /// A sluicegate.yaml or an OpenAPI document; `-` reads standard input
-    #[arg(value_name = "CONFIG", default_value = "sluicegate.yaml")]
+    #[arg(value_name = "CONFIG", default_value = DEFAULT_CONFIG)]
     pub(super) config: PathBuf,
     /// The address to listen on, in place of the first listener's
     #[arg(long, env = "SLUICEGATE_LISTEN", value_name = "ADDRESS")]

@@ -195,7 +195,7 @@ fn tell_result(text: &mut String, api: &Api, found: &Found, path: &str) {
         method, parameters, ..
     } = found
     else {
-        text.push_str("  403 Missing Authentication Token: no resource has this path and method, which AWS answers so\n");
+        text.push_str("  403 Missing Authentication Token: no resource has this path and method\n");
         return;
     };
     let Some(route) = api.methods.get(*method) else {

@@ -1,7 +1,7 @@
 //! `sluicegate serve`.
 
 use std::{
-    io::{IsTerminal as _, stderr},
+    io::{IsTerminal as _, stderr, stdout},
     net::SocketAddr,
     process::ExitCode,
     sync::Arc,
@@ -10,7 +10,11 @@ use std::{
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{args::Serve, check::summary, complain};
+use super::{
+    args::{self, Serve},
+    check::summary,
+    complain,
+};
 use crate::{
     admin,
     config::{
@@ -34,7 +38,18 @@ pub(super) fn run(serve: &Serve) -> ExitCode {
         listen: serve.listen.clone(),
         workers: serve.workers.map(|count| count as usize),
     };
-    let loaded = load(&serve.config, &overrides);
+    if serve.config.as_os_str() == args::DEFAULT_CONFIG && !serve.config.exists() {
+        complain(&format!(
+            "error: there is no `{0}` here\n\
+             hint: name a configuration or an OpenAPI document (`sluicegate serve openapi.yaml`), or see one run with `sluicegate demo`\n",
+            args::DEFAULT_CONFIG
+        ));
+        return ExitCode::from(1);
+    }
+    let mut loaded = load(&serve.config, &overrides);
+    if let Some(model) = loaded.model.as_mut().filter(|_| stdout().is_terminal()) {
+        model.read_by_people();
+    }
     tell(&loaded.diagnostics);
     let is_refused = serve.strict && loaded.diagnostics.errors() > 0;
     let Some(model) = loaded.model.filter(|_| !is_refused) else {
@@ -67,7 +82,7 @@ fn tell(diagnostics: &Diagnostics) {
     let methods = diagnostics.count(Severity::MethodError);
     if methods > 0 && !diagnostics.is_fatal() {
         complain(&format!(
-            "{}: the methods concerned are answered 500, all others work\n",
+            "{}: what they concern isn't served as written, all else is\n",
             summary(diagnostics)
         ));
     }
@@ -101,6 +116,19 @@ pub(super) fn start(model: &Model) -> Result<Running, StartFault> {
             })?;
     }
     crate::server::health::start(&control, model, server.shared());
+    for api in &model.apis {
+        let (site, routes) = (&api.site, api.methods.len());
+        let base = if site.base_path.is_empty() {
+            "/"
+        } else {
+            &site.base_path
+        };
+        tracing::info!(
+            "serving `{}`, stage `{}`, at {base} ({routes} routes)",
+            site.api_name,
+            site.stage
+        );
+    }
     for (address, is_tls) in server.addresses() {
         let scheme = if *is_tls { "https" } else { "http" };
         tracing::info!(
@@ -154,7 +182,12 @@ async fn await_signal(shutdown: Shutdown) -> std::io::Result<Shutdown> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
         _ = terminate.recv() => {
-            tracing::info!("SIGTERM: shutting down");
+            let delay = shutdown.pre_stop_delay.as_secs_f64();
+            if shutdown.pre_stop_delay.is_zero() {
+                tracing::info!("SIGTERM: shutting down");
+            } else {
+                tracing::info!("SIGTERM: not ready from now on, closing in {delay} s (shutdown.preStopDelayInMillis)");
+            }
             Ok(shutdown)
         }
         _ = interrupt.recv() => {
@@ -175,9 +208,9 @@ async fn drain(conductor: &Conductor, shutdown: Shutdown) {
 async fn announce_open(permits: Arc<crate::server::accept::Permits>) {
     loop {
         tokio::time::sleep(Duration::from_secs(5)).await;
-        tracing::info!(
-            connections = permits.open(),
-            "waiting for open connections to end"
-        );
+        let connections = permits.open();
+        if connections > 0 {
+            tracing::info!(connections, "waiting for open connections to end");
+        }
     }
 }

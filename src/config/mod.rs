@@ -9,6 +9,7 @@ pub mod locate;
 pub mod mapping;
 pub mod model;
 pub mod openapi;
+pub mod presets;
 pub mod render;
 pub mod schema;
 pub mod suggest;

@@ -32,7 +32,12 @@ fn one(renderer: &Renderer, diagnostic: &Diagnostic, source: &str) -> String {
         .primary_title(diagnostic.message.as_str())
         .id(diagnostic.code.as_str())
         .element(place(diagnostic, source));
-    if let Some(method) = &diagnostic.method {
+    let names_it = |method: &&String| diagnostic.message.contains(&format!("`{method}`"));
+    if let Some(method) = diagnostic
+        .method
+        .as_ref()
+        .filter(|method| !names_it(method))
+    {
         group = group.element(Level::NOTE.message(format!("this concerns `{method}`")));
     }
     if let Some(hint) = &diagnostic.hint {

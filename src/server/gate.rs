@@ -191,7 +191,11 @@ fn version_of(text: &[u8]) -> Result<Version, Fault> {
         {
             Err(Fault::new(
                 FaultKind::BadVersion,
-                "the protocol version is neither HTTP/1.1 nor HTTP/1.0",
+                if text == b"HTTP/2.0" {
+                    "this listener takes HTTP/2 only over TLS (without TLS it needs `h2c: true`)"
+                } else {
+                    "the protocol version is neither HTTP/1.1 nor HTTP/1.0"
+                },
             ))
         }
         _ => Err(bad(

@@ -2,7 +2,11 @@
 
 use crate::{
     config::model::ExecutionLog,
-    types::{context::Context, fault::FaultKind, outcome::Outcome},
+    types::{
+        context::Context,
+        fault::FaultKind,
+        outcome::{Outcome, Side},
+    },
 };
 
 /// What API Gateway's own execution log says for a fault, where that is known or documented.
@@ -45,7 +49,13 @@ pub fn tell(context: &Context, level: ExecutionLog) {
             let aws = aws_says(fault.kind)
                 .map(|text| format!("; API Gateway would say: {text}"))
                 .unwrap_or_default();
-            tracing::warn!(target: "execution", "({id}) {request}: {status} because {fault} [{}]{aws}", fault.reason);
+            let reason = &fault.reason;
+            // What a client did wrong is its own business: a scanner shouldn't fill the log with warnings.
+            if row.side == Side::Client {
+                tracing::info!(target: "execution", "({id}) {request}: {status} because {fault} [{reason}]{aws}");
+            } else {
+                tracing::warn!(target: "execution", "({id}) {request}: {status} because {fault} [{reason}]{aws}");
+            }
         }
         None => tell_end(context, outcome, level),
     }

@@ -46,7 +46,7 @@ impl Record {
         Record {
             context: Box::new(context),
             log,
-            level: ExecutionLog::Off,
+            level: ExecutionLog::Error,
             live: None,
             is_closed: false,
         }

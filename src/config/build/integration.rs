@@ -124,6 +124,14 @@ pub(super) fn build(
     overrides::check_keys(&integration, diagnostics);
     let defaults = overrides::overlay(defaults, &integration, diagnostics);
     let Some(mode) = transfer_mode(&integration, &name, diagnostics) else {
+        // Whatever the mode is, a timeout may be too long for it.
+        let _ = timeout(
+            source,
+            &integration,
+            TransferMode::Stream,
+            &name,
+            diagnostics,
+        );
         return Integration::Unusable("its `responseTransferMode` is invalid".into());
     };
     let Ok(timeout) = timeout(source, &integration, mode, &name, diagnostics) else {

@@ -2,12 +2,13 @@
 
 use std::{
     collections::HashSet,
-    net::{SocketAddr, ToSocketAddrs},
+    net::{Ipv4Addr, SocketAddr},
 };
 
 use super::{settings::Builder, tls};
 use crate::config::{
     codes::Code,
+    diagnostics::Diagnostic,
     document::settings::{self as said, UnknownServerName},
     model::{Listener, Tls},
 };
@@ -29,6 +30,13 @@ impl Builder<'_> {
         }
         let overrides = self.overrides;
         if let (Some(listen), Some(first)) = (&overrides.listen, said.first_mut()) {
+            if parse_address(listen).is_none() {
+                let message = format!("`{listen}` isn't an IP address with a port");
+                let finding =
+                    Diagnostic::new(Code::E015, &"--listen or SLUICEGATE_LISTEN".into(), message);
+                self.diagnostics.push(finding.hint(address_hint(listen)));
+                return Vec::new();
+            }
             first.0 = listen;
         }
         let mut seen = HashSet::new();
@@ -66,25 +74,10 @@ impl Builder<'_> {
     }
 
     fn address(&mut self, text: &str, pointer: &str) -> Option<SocketAddr> {
-        // `localhost:8080` is worth understanding; other names would be resolved once and never again.
-        let named = text
-            .strip_prefix("localhost:")
-            .map(|port| format!("127.0.0.1:{port}"));
-        let text = named.as_deref().unwrap_or(text);
-        let found = text.parse().ok().or_else(|| {
-            let bare_port = text.strip_prefix(':')?.parse::<u16>().ok()?;
-            ("0.0.0.0", bare_port).to_socket_addrs().ok()?.next()
-        });
+        let found = parse_address(text);
         if found.is_none() {
             let message = format!("`{text}` isn't an IP address with a port");
-            let hint = if text.parse::<u16>().is_ok() {
-                format!(
-                    "write it like `127.0.0.1:{text}`, or `0.0.0.0:{text}` to be reached from elsewhere"
-                )
-            } else {
-                "write it like `127.0.0.1:8080`, `0.0.0.0:8080` or `[::]:8080`".to_owned()
-            };
-            self.error(Code::E015, pointer, message, &hint);
+            self.error(Code::E015, pointer, message, &address_hint(text));
         }
         found
     }
@@ -120,5 +113,27 @@ impl Builder<'_> {
             certificates,
             refuse_unknown_names: tls.unknown_server_name == UnknownServerName::Refuse,
         }
+    }
+}
+
+fn parse_address(text: &str) -> Option<SocketAddr> {
+    // `localhost:8080` is worth understanding; other names would be resolved once and never again.
+    let port = |text: &str| text.parse::<u16>().ok();
+    if let Some(rest) = text.strip_prefix("localhost:") {
+        return Some(SocketAddr::from((Ipv4Addr::LOCALHOST, port(rest)?)));
+    }
+    if let Some(rest) = text.strip_prefix(':') {
+        return Some(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port(rest)?)));
+    }
+    text.parse().ok()
+}
+
+fn address_hint(text: &str) -> String {
+    if text.parse::<u16>().is_ok() {
+        format!(
+            "write it like `127.0.0.1:{text}`, or `0.0.0.0:{text}` to be reached from elsewhere"
+        )
+    } else {
+        "write it like `127.0.0.1:8080`, `0.0.0.0:8080` or `[::]:8080`".to_owned()
     }
 }

@@ -22,6 +22,7 @@ mod vpc_links;
 use std::path::{Path, PathBuf};
 
 use super::{
+    codes::Code,
     diagnostics::Diagnostics,
     document::{
         file::{Cursor, File},
@@ -102,18 +103,31 @@ fn read(
 }
 
 fn read_settings(root: &Cursor<'_>, diagnostics: &mut Diagnostics) -> Option<Settings> {
-    let mut value = root.value.clone();
-    if value.is_null() {
+    let is_empty = root.value.is_null();
+    let wrong = if is_empty {
+        Vec::new()
+    } else {
+        shape::check(root, &settings_schema(), diagnostics)
+    };
+    if wrong.is_empty()
+        && root
+            .get("apis")
+            .is_none_or(|apis| apis.items().next().is_none())
+    {
+        let at = root.get("apis").unwrap_or_else(|| root.clone());
+        let finding = at.report_key(Code::E012, "the configuration has no API to serve");
+        diagnostics.push(finding.hint("list one under `apis:` with its `definition:`"));
+    }
+    if is_empty {
         return Some(Settings::default());
     }
-    if !shape::check(root, &settings_schema(), diagnostics) {
-        return None;
-    }
+    let mut value = shape::without(root, &wrong)?;
     drop_empty(&mut value);
     match serde_json::from_value(value) {
         Ok(settings) => Some(settings),
+        Err(_) if !wrong.is_empty() => None,
         Err(error) => {
-            diagnostics.push(root.report_key(super::codes::Code::E011, error.to_string()));
+            diagnostics.push(root.report_key(Code::E011, error.to_string()));
             None
         }
     }

@@ -79,10 +79,8 @@ fn read<T: DeserializeOwned + JsonSchema>(
     diagnostics: &mut Diagnostics,
 ) -> Option<T> {
     let member = at.get(key)?;
-    if !shape::check(&member, &schema_of::<T>(), diagnostics) {
-        return None;
-    }
-    let mut value = member.value.clone();
+    let wrong = shape::check(&member, &schema_of::<T>(), diagnostics);
+    let mut value = shape::without(&member, &wrong)?;
     super::drop_empty(&mut value);
     serde_json::from_value(value).ok()
 }

@@ -6,7 +6,7 @@ use super::{Overrides, access_log, api};
 use crate::{
     config::{
         codes::Code,
-        diagnostics::{Diagnostic, Diagnostics},
+        diagnostics::Diagnostics,
         document::{
             file::{Cursor, File},
             settings::{self as said, Settings, UnderscoreHeaders},
@@ -41,14 +41,6 @@ impl Builder<'_> {
         let vpc_links = self.vpc_links();
         let access_log = self.access_log(settings.access_log.as_ref(), "/accessLog");
         let apis = self.apis(definition, &addresses, &vpc_links);
-        if settings.apis.is_empty() {
-            self.error(
-                Code::E012,
-                "/apis",
-                "the configuration has no API to serve",
-                "list one under `apis:` with its `definition:`",
-            );
-        }
         let instance_id = self.instance_id();
         Model {
             listeners,
@@ -99,11 +91,11 @@ impl Builder<'_> {
         message: impl Into<String>,
         hint: &str,
     ) {
-        let finding = match self.cursor(pointer) {
-            Some(cursor) => cursor.report(code, message),
-            None => Diagnostic::new(code, &"<environment>".into(), message),
-        };
-        self.diagnostics.push(finding.hint(hint));
+        // A bare document says nothing of all this, so that nothing of it can be wrong.
+        let finding = self
+            .cursor(pointer)
+            .map(|cursor| cursor.report(code, message).hint(hint));
+        self.diagnostics.extend(finding);
     }
 
     fn access_log(&mut self, said: Option<&said::AccessLog>, pointer: &str) -> Option<AccessLog> {

@@ -333,7 +333,8 @@ pub struct HealthCheck {
 pub struct AccessLog {
     /// `stdout`, `none`, or a file to append to. Default: `stdout`.
     pub path: Option<String>,
-    /// `json`, `clf`, or a format of your own with `$context` variables. Default: `json`.
+    /// `json`, `clf`, `text`, or a format of your own with `$context` variables. Default: `json`, or `text` if standard
+    /// output is a terminal.
     pub format: Option<String>,
 }
 

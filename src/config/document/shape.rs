@@ -5,25 +5,50 @@
 use serde_json::{Map, Value};
 
 use super::file::Cursor;
-use crate::config::{codes::Code, diagnostics::Diagnostics, suggest::nearest};
+use crate::config::{
+    codes::Code,
+    diagnostics::{Diagnostic, Diagnostics},
+    suggest::nearest,
+};
 
-/// Checks `value` against `schema`. True if nothing is wrong with it.
-pub fn check(value: &Cursor<'_>, schema: &Value, diagnostics: &mut Diagnostics) -> bool {
-    let before = diagnostics.errors();
-    Checker {
+/// Checks `value` against `schema`. Where something is wrong, as JSON pointers.
+pub fn check(value: &Cursor<'_>, schema: &Value, diagnostics: &mut Diagnostics) -> Vec<String> {
+    let mut checker = Checker {
         definitions: schema.get("$defs"),
         diagnostics,
+        wrong: Vec::new(),
+    };
+    checker.check(value, schema);
+    checker.wrong
+}
+
+/// What is left of `value` without the parts at `wrong`, so that the rest can be looked at, too. `None` if something else
+/// would move to their places.
+pub fn without(value: &Cursor<'_>, wrong: &[String]) -> Option<Value> {
+    let mut rest = value.value.clone();
+    for pointer in wrong {
+        let (parent, key) = pointer.strip_prefix(&value.pointer)?.rsplit_once('/')?;
+        let key = key.replace("~1", "/").replace("~0", "~");
+        // The parent may be gone already.
+        if let Some(parent) = rest.pointer_mut(parent) {
+            parent.as_object_mut()?.remove(&key);
+        }
     }
-    .check(value, schema);
-    diagnostics.errors() == before
+    Some(rest)
 }
 
 struct Checker<'a> {
     definitions: Option<&'a Value>,
     diagnostics: &'a mut Diagnostics,
+    wrong: Vec<String>,
 }
 
 impl<'a> Checker<'a> {
+    fn tell(&mut self, at: &Cursor<'_>, finding: Diagnostic) {
+        self.wrong.push(at.pointer.clone());
+        self.diagnostics.push(finding);
+    }
+
     fn resolve(&self, schema: &'a Value) -> &'a Value {
         let name = schema
             .get("$ref")
@@ -103,13 +128,16 @@ impl<'a> Checker<'a> {
         }
         let finding = value.report(
             Code::E013,
-            format!("`{written}` isn't a value of `{}`", name_of(value)),
+            format!("`{written}` isn't a value of {}", name_of(value)),
         );
         let finding = finding.label(format!("expected one of {}", list(&allowed)));
-        self.diagnostics.push(match nearest(written, allowed) {
-            Some(meant) => finding.hint(format!("did you mean `{meant}`?")),
-            None => finding,
-        });
+        self.tell(
+            value,
+            match nearest(written, allowed) {
+                Some(meant) => finding.hint(format!("did you mean `{meant}`?")),
+                None => finding,
+            },
+        );
     }
 
     fn check_type(&mut self, value: &Cursor<'_>, schema: &'a Value) -> bool {
@@ -126,7 +154,7 @@ impl<'a> Checker<'a> {
 
     fn wrong_type(&mut self, value: &Cursor<'_>, expected: &str) {
         let found = found(value.value);
-        let message = format!("`{}` is {found}", name_of(value));
+        let message = format!("{} is {found}", name_of(value));
         let mut finding = value
             .report(Code::E011, message)
             .label(format!("expected {expected}"));
@@ -136,7 +164,7 @@ impl<'a> Checker<'a> {
                 value.scalar().unwrap_or_default()
             ));
         }
-        self.diagnostics.push(finding);
+        self.tell(value, finding);
     }
 
     fn check_range(&mut self, value: &Cursor<'_>, schema: &Value) {
@@ -153,9 +181,8 @@ impl<'a> Checker<'a> {
             (Some(least), None) => format!("expected at least {least}"),
             (_, most) => format!("expected at most {}", most.unwrap_or_default()),
         };
-        let message = format!("`{}` is outside its range", name_of(value));
-        self.diagnostics
-            .push(value.report(Code::E014, message).label(label));
+        let message = format!("{} is outside its range", name_of(value));
+        self.tell(value, value.report(Code::E014, message).label(label));
     }
 
     fn check_members(&mut self, value: &Cursor<'_>, schema: &'a Value) {
@@ -188,14 +215,17 @@ impl<'a> Checker<'a> {
                 .next()
                 .is_some_and(|it| it.parse::<usize>().is_ok());
             let owner = if is_entry { "an entry of " } else { "" };
-            let message = format!("{owner}`{}` needs the key `{name}`", name_of(value));
+            let message = format!("{owner}{} needs the key `{name}`", name_of(value));
             let finding = value.report_key(Code::E012, message);
             let about = properties
                 .and_then(|properties| properties.get(name)?.get("description")?.as_str());
-            self.diagnostics.push(match about {
-                Some(about) => finding.hint(format!("`{name}` is {}", as_clause(about))),
-                None => finding,
-            });
+            self.tell(
+                value,
+                match about {
+                    Some(about) => finding.hint(format!("`{name}` is {}", as_clause(about))),
+                    None => finding,
+                },
+            );
         }
     }
 
@@ -218,15 +248,17 @@ impl<'a> Checker<'a> {
             .map(String::as_str)
             .collect();
         let finding = member.report_key(Code::E010, format!("there is no key `{key}` here"));
-        self.diagnostics
-            .push(match nearest(key, known.iter().copied()) {
+        self.tell(
+            member,
+            match nearest(key, known.iter().copied()) {
                 Some(meant) => finding
                     .label("unknown key")
                     .hint(format!("did you mean `{meant}`?")),
                 None => finding
                     .label("unknown key")
                     .hint(format!("known here: {}", list(&known))),
-            });
+            },
+        );
     }
 }
 
@@ -291,7 +323,7 @@ fn as_clause(description: &str) -> String {
     })
 }
 
-/// The last named segment of where the value is.
+/// The last named segment of where the value is, in backticks.
 fn name_of(value: &Cursor<'_>) -> String {
     let named = value
         .pointer
@@ -299,7 +331,7 @@ fn name_of(value: &Cursor<'_>) -> String {
         .find(|segment| segment.parse::<usize>().is_err() && !segment.is_empty());
     named.map_or_else(
         || "the configuration".to_owned(),
-        |name| name.replace("~1", "/").replace("~0", "~"),
+        |name| format!("`{}`", name.replace("~1", "/").replace("~0", "~")),
     )
 }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time
 use rustls::sign::CertifiedKey;
 
 use super::Api;
-use crate::types::template::Template;
+use crate::{config::presets, types::template::Template};
 
 /// A gateway.
 #[derive(Clone, Debug)]
@@ -36,6 +36,21 @@ impl Model {
     pub fn without_access_log(mut self) -> Model {
         self.access_log.sink = LogSink::None;
         self
+    }
+}
+
+impl Model {
+    /// Access logs whose format nobody chose become lines that are short enough for a terminal.
+    pub fn read_by_people(&mut self) {
+        let own = self
+            .apis
+            .iter_mut()
+            .filter_map(|api| api.access_log.as_mut());
+        for log in own.chain([&mut self.access_log]) {
+            if log.is_default && log.sink == LogSink::Stdout {
+                log.format = Template::compile(presets::TEXT).0;
+            }
+        }
     }
 }
 
@@ -103,6 +118,8 @@ pub struct AccessLog {
     pub sink: LogSink,
     /// The line.
     pub format: Template,
+    /// Whether nobody chose the format.
+    pub is_default: bool,
 }
 
 /// Where log lines go.

@@ -28,11 +28,15 @@ struct Route {
 
 impl Route {
     fn template(&self) -> String {
-        let segments = self.segments.iter().enumerate().map(|(at, segment)| match segment {
-            Segment::Literal(text) => (*text).to_owned(),
-            Segment::Variable => format!("{{v{at}}}"),
-            Segment::Greedy => format!("{{v{at}+}}"),
-        });
+        let segments = self
+            .segments
+            .iter()
+            .enumerate()
+            .map(|(at, segment)| match segment {
+                Segment::Literal(text) => (*text).to_owned(),
+                Segment::Variable => format!("{{v{at}}}"),
+                Segment::Greedy => format!("{{v{at}+}}"),
+            });
         format!("/{}", segments.collect::<Vec<_>>().join("/"))
     }
 
@@ -82,12 +86,14 @@ fn segment() -> impl Strategy<Value = Segment> {
 
 fn route() -> impl Strategy<Value = Route> {
     let verb = select(vec!["GET", "POST", "OPTIONS", "ANY"]);
-    (verb, vec(segment(), 0..5), prop::bool::weighted(0.3)).prop_map(|(verb, mut segments, is_greedy)| {
-        if is_greedy {
-            segments.push(Segment::Greedy);
-        }
-        Route { verb, segments }
-    })
+    (verb, vec(segment(), 0..5), prop::bool::weighted(0.3)).prop_map(
+        |(verb, mut segments, is_greedy)| {
+            if is_greedy {
+                segments.push(Segment::Greedy);
+            }
+            Route { verb, segments }
+        },
+    )
 }
 
 /// As in a document that API Gateway takes: no route twice, one variable child per resource.
@@ -96,12 +102,20 @@ fn distinct(routes: Vec<Route>) -> Vec<Route> {
     let mut children: HashMap<Vec<Segment>, Segment> = HashMap::new();
     let fits = |route: &Route| {
         let variables = route.segments.iter().enumerate();
-        variables.filter(|(_, segment)| !matches!(segment, Segment::Literal(_))).all(|(at, segment)| {
-            children.entry(route.segments[..at].to_vec()).or_insert_with(|| segment.clone()) == segment
-        })
+        variables
+            .filter(|(_, segment)| !matches!(segment, Segment::Literal(_)))
+            .all(|(at, segment)| {
+                children
+                    .entry(route.segments[..at].to_vec())
+                    .or_insert_with(|| segment.clone())
+                    == segment
+            })
     };
     let routes: Vec<Route> = routes.into_iter().filter(fits).collect();
-    routes.into_iter().filter(|route| seen.insert((route.verb, route.segments.clone()))).collect()
+    routes
+        .into_iter()
+        .filter(|route| seen.insert((route.verb, route.segments.clone())))
+        .collect()
 }
 
 fn path() -> impl Strategy<Value = Vec<&'static str>> {

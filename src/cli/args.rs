@@ -46,9 +46,6 @@ pub(super) struct Demo {
     /// The address to listen on; by default 127.0.0.1:8080, or any free port if that is taken
     #[arg(long, env = "SLUICEGATE_LISTEN", value_name = "ADDRESS")]
     pub(super) listen: Option<String>,
-    /// Print the demo's OpenAPI document and stop
-    #[arg(long)]
-    pub(super) document: bool,
 }
 
 /// Serve the APIs of a configuration

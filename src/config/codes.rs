@@ -101,6 +101,7 @@ codes! {
     W121 Warning "an access log without a request id";
     W122 Warning "a method that API Gateway doesn't import";
     W123 Warning "a value that a stage or an environment can't keep";
+    W124 Warning "a MOCK without a status";
 }
 
 impl Code {

@@ -1,6 +1,6 @@
 //! The demo's backends: HTTP servers of their own, as the gateway would find them anywhere.
 
-use std::{convert::Infallible, io, net::SocketAddr, time::Duration};
+use std::{convert::Infallible, io, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
@@ -27,26 +27,20 @@ const ANSWER: &str = "A sluice gate lets water through as it comes , and holds i
     This one does the same with bytes : each word leaves the moment it arrives , the first ten megabytes flow freely , \
     and what comes after them is measured . Nothing is collected , nothing is guessed , and an early end looks like one .";
 
-/// Where the backends listen.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Addresses {
-    /// The one with all the routes.
-    pub(super) backend: SocketAddr,
-    /// The one that breaks off.
-    pub(super) broken: SocketAddr,
-}
+/// The document, with `BACKEND` and `BROKEN` for the backends' addresses.
+const DOCUMENT: &str = include_str!("openapi.yaml");
 
-/// Starts the backends on free ports of the loopback interface.
-pub(super) async fn start() -> io::Result<Addresses> {
+/// Starts the backends on free ports of the loopback interface. The document that leads to them.
+pub(super) async fn start() -> io::Result<String> {
     let backend = TcpListener::bind("127.0.0.1:0").await?;
     let broken = TcpListener::bind("127.0.0.1:0").await?;
-    let addresses = Addresses {
-        backend: backend.local_addr()?,
-        broken: broken.local_addr()?,
-    };
+    let document = DOCUMENT
+        .replace("BACKEND", &backend.local_addr()?.to_string())
+        .replace("BROKEN", &broken.local_addr()?.to_string());
+    let served = Bytes::from(document.clone());
     tokio::spawn(async move {
         while let Ok((tcp, _)) = backend.accept().await {
-            tokio::spawn(serve(tcp));
+            tokio::spawn(serve(tcp, served.clone()));
         }
     });
     tokio::spawn(async move {
@@ -54,25 +48,29 @@ pub(super) async fn start() -> io::Result<Addresses> {
             tokio::spawn(break_off(tcp));
         }
     });
-    Ok(addresses)
+    Ok(document)
 }
 
-async fn serve(tcp: TcpStream) {
+async fn serve(tcp: TcpStream, document: Bytes) {
     let _ = tcp.set_nodelay(true);
-    let service = service_fn(|request| async move { Ok::<_, Infallible>(answer(&request).await) });
+    let service = service_fn(|request| {
+        let document = document.clone();
+        async move { Ok::<_, Infallible>(answer(&request, document).await) }
+    });
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new());
     // A client that goes away is the demo's business, not an error.
     let _ = builder.serve_connection(TokioIo::new(tcp), service).await;
 }
 
-async fn answer(request: &Request<Incoming>) -> Response<Body> {
+async fn answer(request: &Request<Incoming>, document: Bytes) -> Response<Body> {
     match request.uri().path() {
+        "/openapi.yaml" => respond("application/yaml", whole(document)),
         "/chat" => respond("text/event-stream", words()),
         "/download" => download(),
         "/slow" => {
             sleep(THOUGHT).await;
-            respond("text/plain", whole("That took some thought.\n"))
+            respond("text/plain", whole("That took some thought.\n".into()))
         }
         "/head-first" => {
             let late = stream::once(async {
@@ -84,8 +82,10 @@ async fn answer(request: &Request<Incoming>) -> Response<Body> {
             respond("text/plain", BodyExt::boxed(StreamBody::new(late)))
         }
         _ => {
-            let mut response =
-                respond("text/plain", whole("The demo has no such backend route.\n"));
+            let mut response = respond(
+                "text/plain",
+                whole("The demo has no such backend route.\n".into()),
+            );
             *response.status_mut() = StatusCode::NOT_FOUND;
             response
         }
@@ -99,8 +99,8 @@ fn respond(content_type: &'static str, body: Body) -> Response<Body> {
     response
 }
 
-fn whole(text: &'static str) -> Body {
-    Full::new(Bytes::from_static(text.as_bytes())).boxed()
+fn whole(text: Bytes) -> Body {
+    Full::new(text).boxed()
 }
 
 /// Server-sent events, a word at a time.

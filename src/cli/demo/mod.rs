@@ -24,9 +24,6 @@ use crate::{
     telemetry::{live, log, writer},
 };
 
-/// The document, with `BACKEND` and `BROKEN` for the backends' addresses. Users may read it: it is printed on request.
-const DOCUMENT: &str = include_str!("openapi.yaml");
-
 pub(super) fn run(demo: &Demo) -> ExitCode {
     log::start();
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -35,10 +32,10 @@ pub(super) fn run(demo: &Demo) -> ExitCode {
         .enable_all()
         .build();
     let backends = runtime.and_then(|runtime| {
-        let addresses = runtime.block_on(backends::start())?;
-        Ok((runtime, addresses))
+        let document = runtime.block_on(backends::start())?;
+        Ok((runtime, document))
     });
-    let (runtime, addresses) = match backends {
+    let (runtime, document) = match backends {
         Ok(backends) => backends,
         Err(error) => {
             complain(&format!(
@@ -47,10 +44,6 @@ pub(super) fn run(demo: &Demo) -> ExitCode {
             return ExitCode::from(1);
         }
     };
-    let document = document(&addresses);
-    if demo.document {
-        return print(&document);
-    }
     live::watch();
     let code = match start(demo, &document) {
         Ok(running) => serve_demo(running),
@@ -62,12 +55,6 @@ pub(super) fn run(demo: &Demo) -> ExitCode {
     writer::flush(Duration::from_secs(1));
     drop(runtime);
     code
-}
-
-fn document(addresses: &backends::Addresses) -> String {
-    DOCUMENT
-        .replace("BACKEND", &addresses.backend.to_string())
-        .replace("BROKEN", &addresses.broken.to_string())
 }
 
 /// Starts the gateway; on any free port if the usual one is taken and no other was asked for.
@@ -123,7 +110,7 @@ fn introduction(address: SocketAddr) -> String {
          curl -iN http://{address}/head-first\n\n  \
          A backend that breaks off in the middle: never mistaken for the end\n    \
          curl -N http://{address}/broken; echo \"curl says $?\"\n\n  \
-         The document behind all this, ready for `sluicegate serve` and for API Gateway\n    \
-         sluicegate demo --document\n\n"
+         The document behind all this; while the demo runs, another gateway can serve it, too\n    \
+         curl http://{address}/openapi.yaml | sluicegate serve --listen 127.0.0.1:0 -\n\n"
     )
 }

@@ -45,6 +45,13 @@ pub(super) fn build(building: &Building<'_>, diagnostics: &mut Diagnostics) -> I
             "its MOCK templates need VTL, or its responses are invalid".into(),
         );
     }
+    if request.as_ref().is_some_and(Vec::is_empty) {
+        let message = "without `requestTemplates` nothing gives this MOCK its status: it is answered 500, as on AWS";
+        let finding = building.report_whole(Code::W124, message);
+        diagnostics.push(
+            finding.hint("add `requestTemplates: { application/json: '{\"statusCode\": 200}' }`"),
+        );
+    }
     Integration::Mock(Box::new(Mock {
         request_templates: request.unwrap_or_default(),
         passthrough,

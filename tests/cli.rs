@@ -1,0 +1,447 @@
+//! The program as its user meets it: commands, exit statuses, what is said where, signals.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that is wrong about its world should stop at once"
+)]
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+    sync::mpsc,
+    time::Duration,
+};
+
+const GUARD: Duration = Duration::from_secs(5);
+
+const GOOD: &str = "openapi: 3.0.1\ninfo: {title: Shop}\npaths:\n  /items/{id}:\n    get:\n      \
+    x-amazon-apigateway-integration:\n        type: http_proxy\n        uri: http://127.0.0.1:9/items\n  \
+    /ping:\n    get:\n      x-amazon-apigateway-integration:\n        type: mock\n        \
+    requestTemplates: {application/json: '{\"statusCode\": 200}'}\n        responses: {default: {statusCode: 200}}\n";
+/// One method is served, the other can't be.
+const HALF_GOOD: &str = "openapi: 3.0.1\ninfo: {title: Shop}\npaths:\n  /ping:\n    get:\n      \
+    x-amazon-apigateway-integration:\n        type: mock\n        \
+    requestTemplates: {application/json: '{\"statusCode\": 200}'}\n        responses: {default: {statusCode: 200}}\n    post:\n      \
+    x-amazon-apigateway-integration: {type: http, uri: 'http://127.0.0.1:9'}\n";
+
+fn sluicegate(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sluicegate"));
+    for name in ["SLUICEGATE_LISTEN", "SLUICEGATE_WORKERS", "RUST_LOG"] {
+        command.env_remove(name);
+    }
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    sluicegate(arguments).output().unwrap()
+}
+
+fn run_with_input(arguments: &[&str], input: &str) -> Output {
+    let mut command = sluicegate(arguments);
+    command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
+    child.wait_with_output().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).unwrap()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// A directory with files, removed at the end.
+struct Files(PathBuf);
+
+impl Files {
+    fn new(name: &str, files: &[(&str, &str)]) -> Files {
+        let directory =
+            std::env::temp_dir().join(format!("sluicegate-cli-{name}-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        for (name, text) in files {
+            fs::write(directory.join(name), text).unwrap();
+        }
+        Files(directory)
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.0.join(name).to_string_lossy().into_owned()
+    }
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A gateway in a process of its own, with the lines it says.
+struct Running {
+    child: Child,
+    lines: mpsc::Receiver<String>,
+    address: SocketAddr,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Running {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (said, lines) = mpsc::channel();
+        let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let also = said.clone();
+        std::thread::spawn(move || {
+            BufReader::new(out)
+                .lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| said.send(line))
+        });
+        std::thread::spawn(move || {
+            BufReader::new(err)
+                .lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| also.send(line))
+        });
+        let mut running = Running {
+            child,
+            lines,
+            address: ([127, 0, 0, 1], 0).into(),
+        };
+        let line = running.line_with(" on http://");
+        let address = line.split("http://").nth(1).unwrap();
+        let end = address
+            .find(|c: char| c != '.' && c != ':' && !c.is_ascii_digit())
+            .unwrap_or(address.len());
+        running.address = address[..end].parse().unwrap();
+        running
+    }
+
+    /// Waits for a line with `text`.
+    fn line_with(&self, text: &str) -> String {
+        let mut seen = Vec::new();
+        loop {
+            match self.lines.recv_timeout(GUARD) {
+                Ok(line) if line.contains(text) => return line,
+                Ok(line) => seen.push(line),
+                Err(error) => panic!("no line with `{text}` ({error}), only {seen:#?}"),
+            }
+        }
+    }
+
+    fn get(&self, path: &str) -> String {
+        let mut tcp = TcpStream::connect(self.address).unwrap();
+        tcp.set_read_timeout(Some(GUARD)).unwrap();
+        write!(
+            tcp,
+            "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        tcp.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    fn signal(&self, name: &str) {
+        let status = Command::new("kill")
+            .args(["-s", name, &self.child.id().to_string()])
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    fn exit_status(mut self) -> Option<i32> {
+        for _ in 0..500 {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            std::thread::sleep(GUARD / 500);
+        }
+        panic!("it still runs");
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn help_teaches_and_wrong_usage_is_told() {
+    let help = run(&["--help"]);
+    for command in ["serve", "check", "routes", "schema", "demo"] {
+        assert!(out(&help).contains(command), "{}", out(&help));
+        let own = run(&[command, "--help"]);
+        assert!(
+            own.status.success() && out(&own).contains("Usage"),
+            "{}",
+            out(&own)
+        );
+    }
+    assert!(out(&run(&["--version"])).starts_with("sluicegate "));
+    for wrong in [
+        &["check"][..],
+        &["check", "--colour", "x"],
+        &["frobnicate"],
+        &["routes", "x.yaml", "GET"],
+        &[],
+    ] {
+        assert_eq!(run(wrong).status.code(), Some(2), "{wrong:?}");
+    }
+}
+
+#[test]
+fn check_exits_as_documented() {
+    let files = Files::new(
+        "check",
+        &[
+            ("good.yaml", GOOD),
+            ("half.yaml", HALF_GOOD),
+            ("bad.yaml", "openapi: 2\n"),
+        ],
+    );
+    let warned = GOOD.replace(
+        "type: http_proxy",
+        "type: http_proxy\n        responseTransferMode: STREAM",
+    );
+    fs::write(files.0.join("warned.yaml"), warned).unwrap();
+    for (name, status, code) in [
+        ("good", 0, None),
+        ("warned", 0, Some("W101")),
+        ("half", 1, Some("E031")),
+        ("bad", 1, Some("E021")),
+    ] {
+        let path = files.path(&format!("{name}.yaml"));
+        let human = run(&["check", &path]);
+        assert_eq!(human.status.code(), Some(status), "{name}: {}", out(&human));
+        let json: serde_json::Value =
+            serde_json::from_slice(&run(&["check", "--format", "json", &path]).stdout).unwrap();
+        assert_eq!(json[0]["code"].as_str(), code, "{name}: {json}");
+        assert!(
+            code.is_none_or(|code| out(&human).contains(code)),
+            "{name}: {}",
+            out(&human)
+        );
+    }
+    // All of several, in one go.
+    let both = run(&["check", &files.path("half.yaml"), &files.path("bad.yaml")]);
+    assert!(
+        out(&both).contains("E031")
+            && out(&both).contains("E021")
+            && out(&both).contains("2 errors"),
+        "{}",
+        out(&both)
+    );
+}
+
+#[test]
+fn standard_input_is_a_configuration_too() {
+    let good = run_with_input(&["check", "-"], GOOD);
+    assert!(good.status.success(), "{}", out(&good));
+    let json = r#"{"openapi": "3.0.1", "info": {"title": "x"}, "paths": {"/a": {"get": {}}}}"#;
+    let warned = run_with_input(&["check", "-"], json);
+    assert!(
+        out(&warned).contains("W109") && out(&warned).contains("<stdin>:1:"),
+        "{}",
+        out(&warned)
+    );
+    let routes = run_with_input(&["routes", "-", "GET", "/ping"], GOOD);
+    assert!(out(&routes).contains("MOCK"), "{}", out(&routes));
+}
+
+#[test]
+fn colour_is_for_terminals_only() {
+    let files = Files::new("colour", &[("bad.yaml", "openapi: 2\n")]);
+    assert!(!out(&run(&["check", &files.path("bad.yaml")])).contains('\u{1b}'));
+}
+
+#[test]
+fn routes_lists_and_explains() {
+    let files = Files::new(
+        "routes",
+        &[
+            ("api.yaml", GOOD),
+            (
+                "sluicegate.yaml",
+                "apis:\n  - {definition: api.yaml, domains: [api.example.com], basePath: prod, stage: prod}\n",
+            ),
+        ],
+    );
+    let table = out(&run(&["routes", &files.path("sluicegate.yaml")]));
+    let header: Vec<&str> = table.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(
+        header,
+        ["METHOD", "PATH", "INTEGRATION", "MODE", "TIMEOUT", "TARGET"]
+    );
+    assert!(table.contains("api.example.com/prod/items/{id}"), "{table}");
+    let explain = |method: &str, url: &str| {
+        out(&run(&[
+            "routes",
+            &files.path("sluicegate.yaml"),
+            method,
+            url,
+        ]))
+    };
+    let hit = explain("GET", "http://api.example.com/prod/items/7");
+    assert!(
+        hit.contains("/items/{id} (GET): wins") && hit.contains("id = 7"),
+        "{hit}"
+    );
+    let wrong_method = explain("DELETE", "http://api.example.com/prod/items/7");
+    assert!(
+        wrong_method.contains("has no DELETE") && wrong_method.contains("403"),
+        "{wrong_method}"
+    );
+    let elsewhere = explain("GET", "http://other.example.com/prod/items/7");
+    assert!(elsewhere.contains("no API is mounted"), "{elsewhere}");
+    assert_eq!(
+        run(&["routes", &files.path("sluicegate.yaml"), "GE T", "/"])
+            .status
+            .code(),
+        Some(2)
+    );
+}
+
+#[test]
+fn the_schema_describes_every_setting() {
+    let schema: serde_json::Value = serde_json::from_slice(&run(&["schema"]).stdout).unwrap();
+    let properties = schema["properties"].as_object().unwrap();
+    for key in ["listeners", "apis", "accessLog", "shutdown", "vpcLinks"] {
+        assert!(properties[key]["description"].is_string(), "{key}");
+    }
+}
+
+#[test]
+fn serve_answers_and_stops_on_sigterm() {
+    let files = Files::new("serve", &[("api.yaml", GOOD)]);
+    let mut command = sluicegate(&["serve", &files.path("api.yaml")]);
+    // The address 127.0.0.1:8080 of a bare document may be taken.
+    command
+        .env("SLUICEGATE_LISTEN", "127.0.0.1:0")
+        .env("SLUICEGATE_WORKERS", "2");
+    let running = Running::start(command);
+    assert!(running.get("/ping").starts_with("HTTP/1.1 200 "));
+    let record: serde_json::Value =
+        serde_json::from_str(&running.line_with("\"path\":\"/ping\"")).unwrap();
+    assert_eq!(
+        (record["status"].as_str(), record["outcome"].as_str()),
+        (Some("200"), Some("complete"))
+    );
+    running.signal("INT");
+    running.line_with("stopped");
+    assert_eq!(running.exit_status(), Some(0));
+}
+
+#[test]
+fn rust_log_chooses_what_is_told() {
+    let files = Files::new(
+        "log",
+        &[
+            ("api.yaml", HALF_GOOD),
+            (
+                "sluicegate.yaml",
+                "apis: [{definition: api.yaml}]\naccessLog: {path: none}\nshutdown: {preStopDelayInMillis: 0}\n",
+            ),
+        ],
+    );
+    let mut command = sluicegate(&[
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        &files.path("sluicegate.yaml"),
+    ]);
+    command.env("RUST_LOG", "info");
+    let running = Running::start(command);
+    running.get("/nowhere");
+    running.line_with("no_route");
+    running.signal("TERM");
+    assert_eq!(running.exit_status(), Some(0));
+}
+
+#[test]
+fn strict_refuses_what_serve_would_answer_with_500() {
+    let files = Files::new("strict", &[("api.yaml", HALF_GOOD)]);
+    let path = files.path("api.yaml");
+    let strict = run(&["serve", "--strict", "--listen", "127.0.0.1:0", &path]);
+    assert_eq!(strict.status.code(), Some(1));
+    assert!(
+        err(&strict).contains("E031") && err(&strict).contains("the gateway was not started"),
+        "{}",
+        err(&strict)
+    );
+    let running = Running::start(sluicegate(&["serve", "--listen", "127.0.0.1:0", &path]));
+    assert!(running.get("/ping").starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn what_keeps_it_from_starting_is_told_with_a_way_out() {
+    let files = Files::new("start", &[("api.yaml", GOOD)]);
+    let path = files.path("api.yaml");
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let busy = run(&["serve", "--listen", &address, &path]);
+    assert_eq!(busy.status.code(), Some(1));
+    assert!(
+        err(&busy).contains(&address) && err(&busy).contains("hint"),
+        "{}",
+        err(&busy)
+    );
+    let odd = run(&["serve", "--listen", "8080", &path]);
+    assert!(
+        err(&odd).contains("E015") && err(&odd).contains("127.0.0.1:8080"),
+        "{}",
+        err(&odd)
+    );
+    let mut nothing = sluicegate(&["serve"]);
+    let nothing = nothing.current_dir(&files.0).output().unwrap();
+    assert_eq!(nothing.status.code(), Some(1));
+    assert!(
+        err(&nothing).contains("sluicegate serve openapi.yaml"),
+        "{}",
+        err(&nothing)
+    );
+    let missing = run(&["serve", &files.path("nope.yaml")]);
+    assert!(err(&missing).contains("E001"), "{}", err(&missing));
+}
+
+#[test]
+fn the_demo_streams_and_gives_its_document_away() {
+    let running = Running::start(sluicegate(&["demo", "--listen", "127.0.0.1:0"]));
+    let document = running.get("/openapi.yaml");
+    assert!(
+        document.contains("responseTransferMode: STREAM"),
+        "{document}"
+    );
+    let checked = run_with_input(&["check", "-"], document.split("\r\n\r\n").nth(1).unwrap());
+    assert!(checked.status.success(), "{}", out(&checked));
+    let head_first = running.get("/head-first");
+    assert!(
+        head_first.contains("200 OK")
+            && head_first.contains("The head was there long before this."),
+        "{head_first}"
+    );
+    // A broken stream must not end as a whole one does.
+    let broken = running.get("/broken");
+    assert!(
+        broken.contains("The rest of this is about") && !broken.ends_with("0\r\n\r\n"),
+        "{broken}"
+    );
+    running.line_with("integration_truncated");
+    running.signal("INT");
+    assert_eq!(running.exit_status(), Some(0));
+}

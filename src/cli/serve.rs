@@ -88,6 +88,9 @@ fn tell(diagnostics: &Diagnostics) {
     }
 }
 
+/// How long after a signal another one is taken for the same.
+const ECHO: Duration = Duration::from_millis(300);
+
 /// A gateway that runs.
 pub(super) struct Running {
     server: Server,
@@ -162,7 +165,11 @@ impl Running {
                 return;
             };
             let announcing = announce_open(permits);
-            let second = await_signal(shutdown);
+            let second = async {
+                // `timeout` and the like signal a process and then its group: that is one signal, said twice.
+                tokio::time::sleep(ECHO).await;
+                await_signal(shutdown).await
+            };
             tokio::select! {
                 () = drain(&conductor, patience) => {}
                 _ = second => tracing::warn!("second signal: stopping at once"),

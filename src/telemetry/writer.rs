@@ -5,9 +5,10 @@
 
 use std::{
     collections::HashMap,
-    fs::OpenOptions,
+    fs::{File, Metadata, OpenOptions},
     io::{self, Write},
-    path::PathBuf,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
     sync::{
         Arc, Condvar, LazyLock, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
@@ -26,6 +27,8 @@ pub struct Sink {
     output: Output,
     waiting: Mutex<Vec<u8>>,
     dropped: AtomicU64,
+    /// How many of them were told.
+    told: AtomicU64,
     failed: AtomicBool,
 }
 
@@ -75,6 +78,7 @@ pub fn sink(output: &Output) -> io::Result<Arc<Sink>> {
         output: output.clone(),
         waiting: Mutex::default(),
         dropped: AtomicU64::new(0),
+        told: AtomicU64::new(0),
         failed: AtomicBool::new(false),
     };
     Ok(locked(&WRITER.sinks)
@@ -139,17 +143,14 @@ fn run() {
                 tell_failure(&sink, write(&sink.output, &batch, &mut files));
                 batch.clear();
             }
+            tell_lost(&sink);
         }
         *locked(&WRITER.passes) += 1;
         WRITER.passed.notify_all();
     }
 }
 
-fn write(
-    output: &Output,
-    lines: &[u8],
-    files: &mut HashMap<PathBuf, std::fs::File>,
-) -> io::Result<()> {
+fn write(output: &Output, lines: &[u8], files: &mut HashMap<PathBuf, File>) -> io::Result<()> {
     match output {
         Output::Stdout => {
             let mut out = io::stdout().lock();
@@ -158,20 +159,33 @@ fn write(
         }
         Output::Stderr => io::stderr().lock().write_all(lines),
         Output::File(path) => {
-            if !files.contains_key(path) {
-                files.insert(
-                    path.clone(),
-                    OpenOptions::new().create(true).append(true).open(path)?,
-                );
-            }
-            match files.get_mut(path).map(|file| file.write_all(lines)) {
-                Some(Err(error)) => {
-                    files.remove(path);
-                    Err(error)
-                }
-                _ => Ok(()),
-            }
+            let file = match files.remove(path).filter(|file| is_still_at(file, path)) {
+                Some(file) => file,
+                None => OpenOptions::new().create(true).append(true).open(path)?,
+            };
+            (&file).write_all(lines)?;
+            files.insert(path.clone(), file);
+            Ok(())
         }
+    }
+}
+
+/// Whether the path still leads to the file: it doesn't once somebody has rotated it.
+fn is_still_at(file: &File, path: &Path) -> bool {
+    let identity = |metadata: Metadata| (metadata.dev(), metadata.ino());
+    match (file.metadata(), std::fs::metadata(path)) {
+        (Ok(own), Ok(there)) => identity(own) == identity(there),
+        _ => false,
+    }
+}
+
+/// Says how many lines an output has lost since this was last said.
+fn tell_lost(sink: &Sink) {
+    let lost = sink.dropped();
+    let told = sink.told.swap(lost, Relaxed);
+    if lost > told && sink.output != Output::Stderr {
+        let lines = lost - told;
+        tracing::warn!(output = ?sink.output, lines, "log lines were lost: the output doesn't keep up");
     }
 }
 
@@ -221,11 +235,31 @@ mod tests {
     }
 
     #[test]
+    fn a_rotated_file_is_opened_anew() {
+        let path = std::env::temp_dir().join(format!("sluicegate-rotated-{}", std::process::id()));
+        let aside = path.with_extension("1");
+        let sink = sink(&Output::File(path.clone())).unwrap();
+        sink.push(b"before\n");
+        flush(Duration::from_secs(5));
+        std::fs::rename(&path, &aside).unwrap();
+        sink.push(b"after\n");
+        flush(Duration::from_secs(5));
+        let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+        assert_eq!(
+            (read(&aside), read(&path)),
+            ("before\n".to_owned(), "after\n".to_owned())
+        );
+        std::fs::remove_file(&path).unwrap();
+        std::fs::remove_file(&aside).unwrap();
+    }
+
+    #[test]
     fn a_sink_that_is_full_drops_and_counts() {
         let sink = Sink {
             output: Output::Stderr,
             waiting: Mutex::default(),
             dropped: AtomicU64::new(0),
+            told: AtomicU64::new(0),
             failed: AtomicBool::new(false),
         };
         let line = vec![b'x'; MOST_WAITING / 2];

@@ -8,6 +8,7 @@ pub mod config;
 pub mod gateway;
 pub mod guard;
 pub mod integration;
+pub mod lambda;
 pub mod route;
 pub mod server;
 pub mod stream;

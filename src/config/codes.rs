@@ -88,7 +88,7 @@ codes! {
     W108 Warning "responses that a proxy integration ignores";
     W109 Warning "an operation without an integration";
     W110 Warning "a mapping source that the method doesn't declare";
-    W111 Warning "a Lambda integration that isn't served yet";
+    W111 Warning "a Lambda function that isn't configured";
     W112 Warning "a method served without its checks";
     W113 Warning "a timeout that needs a raised quota on AWS";
     W114 Warning "an extension key that API Gateway doesn't know";

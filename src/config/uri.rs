@@ -182,6 +182,19 @@ fn parts(
     }
 }
 
+/// The name and the qualifier in a function's name, partial ARN or ARN: `name`, `name:alias`,
+/// `123456789012:function:name`, `arn:aws:lambda:us-east-1:123456789012:function:name:alias`.
+pub fn function_name(text: &str) -> (&str, Option<&str>) {
+    let rest = match text.split_once(":function:") {
+        Some((_, rest)) => rest,
+        None => text.strip_prefix("function:").unwrap_or(text),
+    };
+    match rest.split_once(':') {
+        Some((name, qualifier)) => (name, Some(qualifier).filter(|text| !text.is_empty())),
+        None => (rest, None),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,5 +277,26 @@ mod tests {
             compile("http://a/{id").err(),
             Some(UriFault::Character('{'))
         );
+    }
+
+    #[test]
+    fn all_forms_of_a_name_lead_to_the_same_function() {
+        for (text, expected) in [
+            ("chat", ("chat", None)),
+            ("chat:live", ("chat", Some("live"))),
+            ("123456789012:function:chat", ("chat", None)),
+            ("function:chat:1", ("chat", Some("1"))),
+            (
+                "arn:aws:lambda:us-east-1:123456789012:function:chat",
+                ("chat", None),
+            ),
+            (
+                "arn:aws:lambda:us-east-1:123456789012:function:chat:$LATEST",
+                ("chat", Some("$LATEST")),
+            ),
+            ("chat:", ("chat", None)),
+        ] {
+            assert_eq!(function_name(text), expected, "{text}");
+        }
     }
 }

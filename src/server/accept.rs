@@ -32,7 +32,7 @@ use crate::{
     types::{
         ids,
         lifecycle::{Phase, reached},
-        peer::Peer,
+        peer::{Peer, Serves},
     },
 };
 
@@ -48,6 +48,8 @@ pub struct Acceptor {
     pub tls: Option<Arc<ServerConfig>>,
     /// HTTP/2 with prior knowledge.
     pub h2c: bool,
+    /// Whether it serves APIs, functions, or both.
+    pub serves: Serves,
 }
 
 /// Client connections, counted over all workers.
@@ -158,17 +160,20 @@ impl Acceptor {
             });
             return;
         }
-        let (service, tls, may_be_http2) = (service.clone(), self.tls.clone(), self.h2c);
+        let (service, tls) = (service.clone(), self.tls.clone());
+        let (may_be_http2, serves) = (self.h2c, self.serves);
         tasks.spawn(async move {
             let _permit = permit;
             let _ = tcp.set_nodelay(true);
             let local = tcp.local_addr().unwrap_or(address);
             match tls {
                 None => {
-                    let peer = Peer::new(address, local, None);
+                    let peer = Peer::new(address, local, None, serves);
                     serve(tcp, service, peer, may_be_http2, false).await;
                 }
-                Some(config) => Box::pin(serve_tls(tcp, config, service, address, local)).await,
+                Some(config) => {
+                    Box::pin(serve_tls(tcp, config, service, (address, local), serves)).await
+                }
             }
         });
     }
@@ -178,15 +183,15 @@ async fn serve_tls(
     tcp: TcpStream,
     config: Arc<ServerConfig>,
     service: Arc<Service>,
-    address: SocketAddr,
-    local: SocketAddr,
+    (address, local): (SocketAddr, SocketAddr),
+    serves: Serves,
 ) {
     let handshake = TlsAcceptor::from(config).accept(tcp);
     match tokio::time::timeout(service.http.first_byte, handshake).await {
         Ok(Ok(stream)) => {
             let connection = stream.get_ref().1;
             let is_http2 = connection.alpn_protocol() == Some(b"h2");
-            let peer = Peer::new(address, local, Some(facts(connection)));
+            let peer = Peer::new(address, local, Some(facts(connection)), serves);
             serve(stream, service, peer, false, is_http2).await;
         }
         Ok(Err(error)) => tracing::debug!(client = %address, %error, "a TLS handshake failed"),

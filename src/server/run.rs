@@ -26,6 +26,7 @@ use crate::{
     types::{
         clock::Tick,
         lifecycle::{Conductor, Phase, reached},
+        peer::Serves,
     },
     upstream::pool,
 };
@@ -77,6 +78,7 @@ struct Bound {
     address: SocketAddr,
     tls: Option<Arc<ServerConfig>>,
     h2c: bool,
+    serves: Serves,
 }
 
 impl Server {
@@ -93,6 +95,7 @@ impl Server {
                     address,
                     tls,
                     h2c: listener.h2c,
+                    serves: listener.serves,
                 },
                 sockets,
             ));
@@ -255,6 +258,7 @@ impl Worker {
                         listener,
                         tls: bound.tls,
                         h2c: bound.h2c,
+                        serves: bound.serves,
                     };
                     let phases = self.conductor.subscribe();
                     let run =

@@ -13,6 +13,32 @@ pub struct Peer {
     pub local: SocketAddr,
     /// What the TLS handshake agreed on, if there was one.
     pub tls: Option<TlsFacts>,
+    /// What the listener serves.
+    pub serves: Serves,
+}
+
+/// What a listener serves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Serves {
+    /// APIs.
+    #[default]
+    Apis,
+    /// APIs, and functions by the Lambda Invoke API and by function URLs.
+    Both,
+    /// Only functions.
+    Functions,
+}
+
+impl Serves {
+    /// Whether requests can reach APIs.
+    pub fn apis(self) -> bool {
+        self != Serves::Functions
+    }
+
+    /// Whether requests can reach functions without an API.
+    pub fn functions(self) -> bool {
+        self != Serves::Apis
+    }
 }
 
 /// What a TLS handshake agreed on.
@@ -28,7 +54,12 @@ pub struct TlsFacts {
 
 impl Peer {
     /// Facts of a connection from `address` to `local`.
-    pub fn new(address: SocketAddr, local: SocketAddr, tls: Option<TlsFacts>) -> Peer {
+    pub fn new(
+        address: SocketAddr,
+        local: SocketAddr,
+        tls: Option<TlsFacts>,
+        serves: Serves,
+    ) -> Peer {
         // An IPv4 client of a dual-stack listener is told by its IPv4 address.
         let ip = address.ip().to_canonical().to_string().into();
         Peer {
@@ -36,6 +67,7 @@ impl Peer {
             ip,
             local,
             tls,
+            serves,
         }
     }
 

@@ -12,7 +12,7 @@ use crate::{
             settings::{self as said, Defaults, EndpointType},
         },
         intrinsics::{self, Bindings},
-        model::{Api, Domain, ExecutionLog, Method, VpcLink},
+        model::{Api, Domain, ExecutionLog, LambdaFront, Method, VpcLink},
         openapi::{
             base_path,
             operations::{Operation, operations, short_id},
@@ -35,6 +35,10 @@ pub(super) struct Source<'a> {
     pub(super) gateway: &'a Defaults,
     /// VPC links by id.
     pub(super) vpc_links: &'a BTreeMap<String, VpcLink>,
+    /// Functions by name, and whether each runs here.
+    pub(super) functions: &'a BTreeMap<Box<str>, bool>,
+    /// Region and account of functions, for documents that don't say theirs.
+    pub(super) lambda: &'a LambdaFront,
     /// Where the gateway itself listens.
     pub(super) listeners: &'a [SocketAddr],
 }
@@ -91,6 +95,7 @@ pub(super) fn build(source: &Source<'_>, diagnostics: &mut Diagnostics) -> Optio
             said::ExecutionLog::Info => ExecutionLog::Info,
         },
         minimum_compression_size: compression(&root, diagnostics),
+        binary_media_types: binary_media_types(&root),
     })
 }
 
@@ -121,7 +126,9 @@ fn site(source: &Source<'_>, root: &Cursor<'_>) -> Site {
         .and_then(|title| intrinsics::resolve(title.value, source.bindings()))
         .map(|title| title.text);
     let name = title.unwrap_or_else(|| "api".to_owned());
-    let pseudo = |name: &str| intrinsics::lookup(source.bindings(), name).unwrap_or_default();
+    let pseudo = |name: &str, default: &str| {
+        intrinsics::lookup(source.bindings(), name).map_or_else(|| default.into(), Into::into)
+    };
     let base_path = said
         .base_path
         .as_deref()
@@ -141,8 +148,8 @@ fn site(source: &Source<'_>, root: &Cursor<'_>) -> Site {
         deployment_id: short_id(&source.file.text, 6),
         api_name: name.into(),
         stage: said.stage.as_deref().unwrap_or("default").into(),
-        account_id: pseudo("AWS::AccountId").into(),
-        region: pseudo("AWS::Region").into(),
+        account_id: pseudo("AWS::AccountId", &source.lambda.account_id),
+        region: pseudo("AWS::Region", &source.lambda.region),
         endpoint_type: match said.endpoint_type {
             EndpointType::Regional => "REGIONAL",
             EndpointType::Edge => "EDGE",
@@ -169,6 +176,14 @@ fn domain(name: &str) -> Domain {
             is_wildcard: false,
         },
     }
+}
+
+fn binary_media_types(root: &Cursor<'_>) -> Vec<Box<str>> {
+    let said = root.get("x-amazon-apigateway-binary-media-types");
+    let types = said.iter().flat_map(Cursor::items);
+    types
+        .filter_map(|item| Some(item.str()?.to_ascii_lowercase().into()))
+        .collect()
 }
 
 fn compression(root: &Cursor<'_>, diagnostics: &mut Diagnostics) -> Option<u64> {

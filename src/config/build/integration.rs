@@ -51,6 +51,8 @@ pub(super) struct Building<'a> {
     /// Whether the document or the settings say how long a call may take.
     pub(super) has_timeout: bool,
     pub(super) policy: Policy,
+    /// What the policy is made from.
+    pub(super) said: Defaults,
 }
 
 impl Building<'_> {
@@ -148,6 +150,7 @@ pub(super) fn build(
         mode,
         has_timeout,
         policy,
+        said: defaults,
     };
     dispatch(&building, diagnostics)
 }

@@ -1,11 +1,15 @@
 //! AWS_PROXY integrations: which function, and whether URI and mode agree.
 
 use super::{integration::Building, request_parameters, text::KNOWN_FUNCTIONS};
+use http::StatusCode;
+
 use crate::config::{
     codes::Code,
     diagnostics::Diagnostics,
+    document::settings as said,
     intrinsics::resolve,
-    model::{Integration, Lambda, TransferMode},
+    model::{Integration, Lambda, LambdaAnswers, TransferMode},
+    uri::function_name,
 };
 
 const BUFFERED: (&str, &str) = ("/2015-03-31/functions/", "/invocations");
@@ -26,14 +30,41 @@ pub(super) fn build(building: &Building<'_>, diagnostics: &mut Diagnostics) -> I
         diagnostics.push(finding.label("expected `POST`"));
         return Integration::Unusable("its httpMethod isn't POST".into());
     }
-    warn(building, diagnostics);
+    warn(building, &function, diagnostics);
     if let Some(poison) = request_parameters::check_unused(building, diagnostics) {
         return Integration::Unusable(poison);
     }
-    Integration::Lambda(Lambda {
-        function: function.into(),
-        policy: building.policy.clone(),
-    })
+    let mut policy = building.policy.clone();
+    let function: Box<str> = function.into();
+    // A function on AWS runs on without its client in any case; one that runs here can be spared the work.
+    let is_remote = configured(building, &function) == Some(false);
+    policy.finish_without_client |= is_remote && building.said.on_client_disconnect.is_none();
+    Integration::Lambda(Box::new(Lambda {
+        function,
+        answers: answers(&building.said.lambda),
+        policy,
+    }))
+}
+
+fn answers(said: &said::LambdaAnswers) -> LambdaAnswers {
+    let status = said.function_error_status.unwrap_or(500);
+    LambdaAnswers {
+        header_arrays: said.header_arrays.unwrap_or_default(),
+        function_error_status: StatusCode::from_u16(status)
+            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR),
+        default_content_type: said
+            .default_content_type
+            .as_deref()
+            .unwrap_or("application/json")
+            .into(),
+        lambda_limits: said.lambda_limits.unwrap_or_default(),
+    }
+}
+
+/// Whether the function is configured to run here; `None` if it isn't configured at all.
+fn configured(building: &Building<'_>, function: &str) -> Option<bool> {
+    let (name, _) = function_name(function);
+    building.source.functions.get(name).copied()
 }
 
 /// The function that the URI invokes, if the URI is for the integration's mode.
@@ -95,16 +126,25 @@ fn function(uri: &str) -> Option<(&str, TransferMode)> {
     streaming.or_else(|| inside(BUFFERED).map(|function| (function, TransferMode::Buffered)))
 }
 
-fn warn(building: &Building<'_>, diagnostics: &mut Diagnostics) {
+/// A function that nobody configured is never called by surprise.
+fn warn(building: &Building<'_>, function: &str, diagnostics: &mut Diagnostics) {
+    if configured(building, function).is_some() {
+        return;
+    }
     let at = building
         .integration
-        .get("type")
+        .get("uri")
         .unwrap_or_else(|| building.integration.clone());
+    let (name, _) = function_name(function);
     let message = format!(
-        "`{}` calls a Lambda function, which isn't supported yet: it is answered 500",
+        "`{}` calls the function `{name}`, which isn't configured: it is answered 500",
         building.name
     );
-    diagnostics.push(building.report(&at, Code::W111, message));
+    let hint = format!(
+        "add it to `functions:` of sluicegate.yaml: `{name}: {{ runtime: nodejs20.x, handler: index.handler, codeUri: … }}` \
+         runs it here, `{name}: {{}}` calls it on AWS"
+    );
+    diagnostics.push(building.report(&at, Code::W111, message).hint(hint));
 }
 
 #[cfg(test)]

@@ -6,11 +6,14 @@ use std::{
 };
 
 use super::{settings::Builder, tls};
-use crate::config::{
-    codes::Code,
-    diagnostics::Diagnostic,
-    document::settings::{self as said, UnknownServerName},
-    model::{Listener, Tls},
+use crate::{
+    config::{
+        codes::Code,
+        diagnostics::Diagnostic,
+        document::settings::{self as said, UnknownServerName},
+        model::{Listener, Tls},
+    },
+    types::peer::Serves,
 };
 
 /// The address of a gateway that names none.
@@ -56,9 +59,44 @@ impl Builder<'_> {
                 self.error(Code::E016, &pointer, message, "give each its own");
             }
             let tls = tls.map(|tls| self.tls(tls, at));
-            listeners.push(Listener { address, tls, h2c });
+            let serves = self.serves(address);
+            listeners.push(Listener {
+                address,
+                tls,
+                h2c,
+                serves,
+            });
         }
+        listeners.extend(self.lambda_listener(&seen));
         listeners
+    }
+
+    /// Functions have no guard before them, so that what others can reach doesn't serve them unasked.
+    fn serves(&self, address: SocketAddr) -> Serves {
+        let said = self.settings.lambda.on_listeners;
+        let has_functions = !self.settings.functions.is_empty();
+        if has_functions && said.unwrap_or_else(|| address.ip().is_loopback()) {
+            Serves::Both
+        } else {
+            Serves::Apis
+        }
+    }
+
+    /// The address that serves functions only.
+    fn lambda_listener(&mut self, taken: &HashSet<SocketAddr>) -> Option<Listener> {
+        const POINTER: &str = "/lambda/address";
+        let settings = self.settings;
+        let address = self.address(settings.lambda.address.as_ref()?, POINTER)?;
+        if address.port() != 0 && taken.contains(&address) {
+            let message = format!("the functions' address `{address}` is a listener's, too");
+            self.error(Code::E016, POINTER, message, "give it another port");
+        }
+        Some(Listener {
+            address,
+            tls: None,
+            h2c: false,
+            serves: Serves::Functions,
+        })
     }
 
     /// The operator's address.

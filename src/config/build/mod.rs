@@ -2,6 +2,7 @@
 
 mod access_log;
 mod api;
+mod functions;
 mod gateway_responses;
 mod http_proxy;
 mod ignored;

@@ -26,11 +26,12 @@ use crate::{
 };
 
 const PREFIX: &str = "x-sluicegate-";
-const KEYS: [&str; 5] = [
+const KEYS: [&str; 6] = [
     "x-sluicegate-stream",
     "x-sluicegate-timeouts",
     "x-sluicegate-limits",
     "x-sluicegate-on-client-disconnect",
+    "x-sluicegate-lambda",
     "x-sluicegate-unprotected",
 ];
 /// API Gateway's integration timeout.
@@ -67,6 +68,9 @@ pub(super) fn overlay(base: &Defaults, at: &Cursor<'_>, diagnostics: &mut Diagno
     if let Some(limits) = read::<said::Limits>(at, "x-sluicegate-limits", diagnostics) {
         defaults.limits = merge_limits(&limits, &defaults.limits);
     }
+    if let Some(lambda) = read::<said::LambdaAnswers>(at, "x-sluicegate-lambda", diagnostics) {
+        defaults.lambda = merge_lambda(&lambda, &defaults.lambda);
+    }
     let disconnect =
         read::<OnClientDisconnect>(at, "x-sluicegate-on-client-disconnect", diagnostics);
     defaults.on_client_disconnect = disconnect.or(defaults.on_client_disconnect);
@@ -93,6 +97,7 @@ pub(super) fn merge(nearer: &Defaults, farther: &Defaults) -> Defaults {
         timeouts: merge_timeouts(&nearer.timeouts, &farther.timeouts),
         limits: merge_limits(&nearer.limits, &farther.limits),
         on_client_disconnect: nearer.on_client_disconnect.or(farther.on_client_disconnect),
+        lambda: merge_lambda(&nearer.lambda, &farther.lambda),
     }
 }
 
@@ -116,6 +121,23 @@ fn merge_timeouts(nearer: &said::Timeouts, farther: &said::Timeouts) -> said::Ti
         request_body_in_millis: nearer
             .request_body_in_millis
             .or(farther.request_body_in_millis),
+    }
+}
+
+fn merge_lambda(
+    nearer: &said::LambdaAnswers,
+    farther: &said::LambdaAnswers,
+) -> said::LambdaAnswers {
+    said::LambdaAnswers {
+        header_arrays: nearer.header_arrays.or(farther.header_arrays),
+        function_error_status: nearer
+            .function_error_status
+            .or(farther.function_error_status),
+        default_content_type: nearer
+            .default_content_type
+            .clone()
+            .or_else(|| farther.default_content_type.clone()),
+        lambda_limits: nearer.lambda_limits.or(farther.lambda_limits),
     }
 }
 

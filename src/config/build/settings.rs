@@ -11,7 +11,7 @@ use crate::{
             file::{Cursor, File},
             settings::{self as said, Settings, UnderscoreHeaders},
         },
-        model::{AccessLog, Api, Http, Model, Shutdown, VpcLink},
+        model::{AccessLog, Api, Http, LambdaFront, Model, Shutdown, VpcLink},
     },
     types::{fields::is_token, ids},
 };
@@ -30,6 +30,14 @@ pub(super) struct Builder<'a> {
     pub(super) diagnostics: &'a mut Diagnostics,
 }
 
+/// What all APIs are built with.
+struct Common<'a> {
+    listeners: &'a [SocketAddr],
+    vpc_links: &'a BTreeMap<String, VpcLink>,
+    functions: &'a BTreeMap<Box<str>, bool>,
+    lambda: &'a LambdaFront,
+}
+
 impl Builder<'_> {
     /// Builds everything; `definition` is the document of the only API, if the configuration is a bare one.
     pub(super) fn build(mut self, definition: Option<&File>) -> Model {
@@ -40,7 +48,18 @@ impl Builder<'_> {
         let admin = self.admin(&addresses);
         let vpc_links = self.vpc_links();
         let access_log = self.access_log(settings.access_log.as_ref(), "/accessLog");
-        let apis = self.apis(definition, &addresses, &vpc_links);
+        let lambda = self.lambda_front();
+        let functions = self.functions(&lambda);
+        let shared = Common {
+            listeners: &addresses,
+            vpc_links: &vpc_links,
+            functions: &functions
+                .iter()
+                .map(|(name, function)| (name.clone(), function.is_local()))
+                .collect(),
+            lambda: &lambda,
+        };
+        let apis = self.apis(definition, &shared);
         let instance_id = self.instance_id();
         Model {
             listeners,
@@ -50,6 +69,8 @@ impl Builder<'_> {
                 .workers
                 .or(settings.workers.map(|count| count as usize)),
             apis,
+            functions,
+            lambda,
             vpc_links,
             access_log: access_log.unwrap_or_else(access_log::standard),
             http: http(&settings.http),
@@ -112,12 +133,7 @@ impl Builder<'_> {
         ))
     }
 
-    fn apis(
-        &mut self,
-        definition: Option<&File>,
-        listeners: &[SocketAddr],
-        vpc_links: &BTreeMap<String, VpcLink>,
-    ) -> Vec<Api> {
+    fn apis(&mut self, definition: Option<&File>, common: &Common<'_>) -> Vec<Api> {
         let mut apis = Vec::new();
         for (at, said) in self.settings.apis.iter().enumerate() {
             let access_log =
@@ -138,8 +154,10 @@ impl Builder<'_> {
                 file,
                 said,
                 gateway,
-                vpc_links,
-                listeners,
+                vpc_links: common.vpc_links,
+                listeners: common.listeners,
+                functions: common.functions,
+                lambda: common.lambda,
             };
             if let Some(api) = api::build(&source, self.diagnostics) {
                 apis.push(Api { access_log, ..api });

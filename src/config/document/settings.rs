@@ -7,6 +7,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 
+pub use super::functions::{Cors, Function, FunctionUrl, InvokeMode, Lambda, UrlAuthType};
+
 /// The configuration of a gateway, `sluicegate.yaml`. Paths in it are relative to the file itself.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
@@ -17,8 +19,10 @@ pub struct Settings {
     pub admin: Option<Admin>,
     /// The APIs to serve.
     pub apis: Vec<Api>,
-    /// Lambda functions by name.
+    /// Lambda functions by name. An integration finds its function by the name in its ARN.
     pub functions: BTreeMap<String, Function>,
+    /// How functions are called, and where the gateway itself takes calls of functions.
+    pub lambda: Lambda,
     /// Targets of private integrations by VPC link id.
     pub vpc_links: BTreeMap<String, VpcLink>,
     /// Limits and timeouts of all integrations, unless an API or the integration itself says otherwise.
@@ -186,8 +190,27 @@ pub struct Defaults {
     pub timeouts: Timeouts,
     /// Sizes of bodies.
     pub limits: Limits,
-    /// What happens to the integration's call when the client goes away. Default: `cancel`.
+    /// What happens to the integration's call when the client goes away. Default: `cancel`; `finish` for functions on AWS
+    /// and at other endpoints.
     pub on_client_disconnect: Option<OnClientDisconnect>,
+    /// How the answers of Lambda functions are read.
+    pub lambda: LambdaAnswers,
+}
+
+/// How the answers of Lambda functions are read. The defaults are API Gateway's ways.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct LambdaAnswers {
+    /// Whether a streamed response's metadata may have arrays as values of `headers`, as Lambda's Rust runtime writes them
+    /// for repeated headers. API Gateway answers such a response with 500. Default: false.
+    pub header_arrays: Option<bool>,
+    /// The status for a function's error before its streamed response has begun: 500 or 502. Default: 500.
+    #[schemars(range(min = 500, max = 502))]
+    pub function_error_status: Option<u16>,
+    /// The `Content-Type` of a streamed response whose metadata has none. Default: `application/json`.
+    pub default_content_type: Option<String>,
+    /// Whether a streamed response also passes Lambda's own limiter, as on AWS: 6 MiB at once, then 2 MiB/s. Default: false.
+    pub lambda_limits: Option<bool>,
 }
 
 /// The bandwidth of a streamed response.
@@ -281,23 +304,6 @@ pub enum OnClientDisconnect {
     Cancel,
     /// The call goes on to its end and the response is read and dropped.
     Finish,
-}
-
-/// A Lambda function. Without `runtime` and without `endpoint` it is called on AWS.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Function {
-    /// The runtime of a local function, such as `nodejs20.x`, `python3.11` or `provided`.
-    pub runtime: Option<String>,
-    /// The local function's directory.
-    pub code_uri: Option<String>,
-    /// The local function's handler, such as `index.handler`.
-    pub handler: Option<String>,
-    /// Seconds until an invocation times out.
-    #[schemars(range(min = 1, max = 900))]
-    pub timeout: Option<u32>,
-    /// The URL of a Lambda-compatible endpoint.
-    pub endpoint: Option<String>,
 }
 
 /// What a VPC link stands for.

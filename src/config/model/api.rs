@@ -33,6 +33,8 @@ pub struct Api {
     pub execution_log: ExecutionLog,
     /// The smallest response that is compressed, if any is.
     pub minimum_compression_size: Option<u64>,
+    /// Media types whose bodies are binary for Lambda functions, in lower case (`x-amazon-apigateway-binary-media-types`).
+    pub binary_media_types: Vec<Box<str>>,
 }
 
 /// A host name, or all names one label below it.
@@ -95,7 +97,7 @@ pub enum Integration {
     /// Answers by itself.
     Mock(Box<Mock>),
     /// Calls a Lambda function.
-    Lambda(Lambda),
+    Lambda(Box<Lambda>),
     /// Has no integration.
     Missing,
     /// Can't work; the text says why.
@@ -196,10 +198,25 @@ pub struct HeaderMapping {
 /// A Lambda integration.
 #[derive(Clone, Debug)]
 pub struct Lambda {
-    /// The function's ARN or name.
+    /// The function as the URI names it: an ARN, a partial ARN or a name, with a qualifier or without.
     pub function: Box<str>,
+    /// How its answers are read.
+    pub answers: LambdaAnswers,
     /// Limits and timeouts.
     pub policy: Policy,
+}
+
+/// How a function's answers are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LambdaAnswers {
+    /// Whether a streamed response's `headers` may have arrays as values.
+    pub header_arrays: bool,
+    /// The status for a function's error before its streamed response has begun.
+    pub function_error_status: StatusCode,
+    /// `Content-Type` of a streamed response whose metadata has none.
+    pub default_content_type: Box<str>,
+    /// Whether a streamed response also passes Lambda's own limiter.
+    pub lambda_limits: bool,
 }
 
 /// A MOCK integration.

@@ -4,8 +4,11 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time
 
 use rustls::sign::CertifiedKey;
 
-use super::Api;
-use crate::{config::presets, types::template::Template};
+use super::{Api, Function, LambdaFront};
+use crate::{
+    config::presets,
+    types::{peer::Serves, template::Template},
+};
 
 /// A gateway.
 #[derive(Clone, Debug)]
@@ -18,6 +21,10 @@ pub struct Model {
     pub workers: Option<usize>,
     /// The APIs, in the order of the configuration.
     pub apis: Vec<Api>,
+    /// Functions by name.
+    pub functions: BTreeMap<Box<str>, Function>,
+    /// Region and account of functions.
+    pub lambda: LambdaFront,
     /// Targets by VPC link id.
     pub vpc_links: BTreeMap<String, VpcLink>,
     /// The record of requests that reach no API, and of those whose API has none of its own.
@@ -63,6 +70,8 @@ pub struct Listener {
     pub tls: Option<Tls>,
     /// HTTP/2 with prior knowledge.
     pub h2c: bool,
+    /// Whether it serves APIs, functions, or both.
+    pub serves: Serves,
 }
 
 /// TLS of a listener.

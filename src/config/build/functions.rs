@@ -1,0 +1,277 @@
+//! Lambda functions: where each runs, and its URL.
+
+use std::{collections::BTreeMap, env, time::Duration};
+
+use super::settings::Builder;
+use crate::{
+    config::{
+        codes::Code,
+        document::settings::{self as said, InvokeMode, UrlAuthType},
+        locate::join,
+        model::{
+            Cors, Function, FunctionTarget, FunctionUrl, LambdaFront, LocalFunction,
+            RemoteFunction, Runtime, TransferMode,
+        },
+        suggest::nearest,
+        uri::{UriTemplate, function_name, parse_origin},
+    },
+    stream::shaper::{Bandwidth, Policy},
+};
+
+/// Lambda's limit of a streamed response (page "Lambda quotas").
+const STREAMED_RESPONSE: u64 = 200 * 1024 * 1024;
+/// Variables of the gateway's environment that a function can hardly do without.
+const PASSED_ON: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
+/// Families of runtimes, for the ones that are misspelt.
+const RUNTIMES: [&str; 3] = ["nodejs20.x", "python3.11", "provided"];
+
+/// Lambda's own limiter: 6 MiB at once, then 2 MiB per second from a bucket that refills.
+pub(super) const LAMBDA_BANDWIDTH: Bandwidth = Bandwidth {
+    policy: Policy::Bucket,
+    burst: 6 * 1024 * 1024,
+    rate: 2 * 1024 * 1024,
+};
+
+impl Builder<'_> {
+    /// Region and account of functions.
+    pub(super) fn lambda_front(&mut self) -> LambdaFront {
+        let said = &self.settings.lambda;
+        let from_environment = || {
+            ["AWS_REGION", "AWS_DEFAULT_REGION"]
+                .iter()
+                .find_map(|name| env::var(name).ok().filter(|region| !region.is_empty()))
+        };
+        let region = said.region.clone().or_else(from_environment);
+        LambdaFront {
+            region: region.as_deref().unwrap_or("us-east-1").into(),
+            account_id: said.account_id.as_deref().unwrap_or("123456789012").into(),
+        }
+    }
+
+    /// The functions by name.
+    pub(super) fn functions(&mut self, front: &LambdaFront) -> BTreeMap<Box<str>, Function> {
+        let settings = self.settings;
+        let mut functions = BTreeMap::new();
+        for (name, said) in &settings.functions {
+            let pointer = join("/functions", name);
+            if function_name(name) != (name.as_str(), None)
+                || !name
+                    .bytes()
+                    .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+            {
+                let message = format!("`{name}` can't be the name of a function");
+                self.error(
+                    Code::E015,
+                    &pointer,
+                    message,
+                    "expected letters, digits, `-` and `_`, without ARN or alias",
+                );
+            }
+            let Some(target) = self.target_of(name, said, front, &pointer) else {
+                continue;
+            };
+            let is_local = matches!(target, FunctionTarget::Local(_));
+            let url = match &said.function_url_config {
+                Some(said) => Some(function_url(name, said)),
+                None => is_local.then(|| function_url(name, &said::FunctionUrl::default())),
+            };
+            let function = Function {
+                name: name.as_str().into(),
+                arn: format!(
+                    "arn:aws:lambda:{}:{}:function:{name}",
+                    front.region, front.account_id
+                )
+                .into(),
+                target,
+                url,
+            };
+            functions.insert(name.as_str().into(), function);
+        }
+        functions
+    }
+
+    fn target_of(
+        &mut self,
+        name: &str,
+        said: &said::Function,
+        front: &LambdaFront,
+        pointer: &str,
+    ) -> Option<FunctionTarget> {
+        if said.runtime.is_some() || !said.command.is_empty() {
+            if said.endpoint.is_some() {
+                let message =
+                    format!("the function `{name}` has both a `runtime` and an `endpoint`");
+                self.error(
+                    Code::E016,
+                    &join(pointer, "endpoint"),
+                    message,
+                    "keep the one that is meant",
+                );
+            }
+            return self.local(name, said, front, pointer);
+        }
+        for (key, is_said) in [
+            ("handler", said.handler.is_some()),
+            ("codeUri", said.code_uri.is_some()),
+        ] {
+            if is_said {
+                let message = format!("the function `{name}` has a `{key}` but no `runtime`");
+                self.error(
+                    Code::E012,
+                    &join(pointer, key),
+                    message,
+                    "add `runtime: nodejs20.x`, `python3.11` or `provided`",
+                );
+            }
+        }
+        let endpoint = match &said.endpoint {
+            None => None,
+            Some(url) => match parse_origin(url) {
+                Ok(origin) if UriTemplate::is_bare(url) => Some(origin),
+                _ => {
+                    let message = format!("`{url}` isn't the URL of a Lambda endpoint");
+                    self.error(
+                        Code::E015,
+                        &join(pointer, "endpoint"),
+                        message,
+                        "write it like `http://127.0.0.1:3001`",
+                    );
+                    return None;
+                }
+            },
+        };
+        let own_name = endpoint.is_some().then_some(name);
+        Some(FunctionTarget::Remote(RemoteFunction {
+            endpoint,
+            function_name: said.function_name.as_deref().or(own_name).map(Into::into),
+            region: said.region.as_deref().map(Into::into),
+            profile: self.settings.lambda.profile.as_deref().map(Into::into),
+        }))
+    }
+
+    fn local(
+        &mut self,
+        name: &str,
+        said: &said::Function,
+        front: &LambdaFront,
+        pointer: &str,
+    ) -> Option<FunctionTarget> {
+        let runtime_name = said.runtime.as_deref().unwrap_or("provided");
+        let runtime = match runtime_name {
+            name if name.starts_with("nodejs") => Runtime::Node,
+            name if name.starts_with("python") => Runtime::Python,
+            name if name.starts_with("provided") => Runtime::Provided,
+            other => {
+                let message = format!("the runtime `{other}` isn't known");
+                let meant = nearest(other, RUNTIMES);
+                let hint = meant.map_or_else(
+                    || "expected `nodejs…`, `python…`, or `provided` with a `command` that speaks the Runtime API".to_owned(),
+                    |meant| format!("did you mean `{meant}`?"),
+                );
+                self.error(Code::E013, &join(pointer, "runtime"), message, &hint);
+                return None;
+            }
+        };
+        if runtime != Runtime::Provided && said.handler.is_none() && said.command.is_empty() {
+            let message = format!("the function `{name}` has no `handler`");
+            self.error(
+                Code::E012,
+                pointer,
+                message,
+                "add `handler: index.handler`: the file's name, a dot, and the function's",
+            );
+        }
+        let directory = self.base.join(said.code_uri.as_deref().unwrap_or(""));
+        let directory = std::path::absolute(&directory).unwrap_or(directory);
+        if !directory.is_dir() {
+            let message = format!(
+                "the function's directory `{}` doesn't exist",
+                directory.display()
+            );
+            self.error(
+                Code::E015,
+                &join(pointer, "codeUri"),
+                message,
+                "it is relative to the configuration file",
+            );
+        }
+        let seconds =
+            |said: Option<u32>, default: u64| Duration::from_secs(said.map_or(default, u64::from));
+        let timeout = seconds(said.timeout, 60);
+        Some(FunctionTarget::Local(Box::new(LocalFunction {
+            runtime,
+            runtime_name: runtime_name.into(),
+            command: said
+                .command
+                .iter()
+                .map(|part| part.as_str().into())
+                .collect(),
+            extensions: said
+                .extensions
+                .iter()
+                .map(|part| part.as_str().into())
+                .collect(),
+            directory,
+            handler: said.handler.as_deref().unwrap_or_default().into(),
+            environment: environment(said),
+            timeout,
+            init_timeout: seconds(said.init_timeout, 10),
+            memory_size: said.memory_size.unwrap_or(128),
+            most_environments: said.concurrency.unwrap_or(10).max(1) as usize,
+            most_invocations: said
+                .reserved_concurrent_executions
+                .map(|most| most as usize),
+            per_environment: said
+                .per_execution_environment_max_concurrency
+                .unwrap_or(1)
+                .max(1) as usize,
+            idle: seconds(said.idle_timeout, 300),
+            watch: said.watch,
+            region: said.region.as_deref().unwrap_or(&front.region).into(),
+        })))
+    }
+}
+
+fn environment(said: &said::Function) -> Vec<(Box<str>, Box<str>)> {
+    let passed = PASSED_ON
+        .iter()
+        .copied()
+        .chain(said.pass_environment.iter().map(String::as_str));
+    let passed = passed.filter_map(|name| Some((name.into(), env::var(name).ok()?.into())));
+    let own = said
+        .environment
+        .iter()
+        .map(|(name, value)| (name.as_str().into(), value.as_str().into()));
+    passed.chain(own).collect()
+}
+
+fn function_url(name: &str, said: &said::FunctionUrl) -> FunctionUrl {
+    FunctionUrl {
+        // Host names have no underscores, and no case.
+        id: name.to_ascii_lowercase().replace('_', "-").into(),
+        is_open: said.auth_type == UrlAuthType::None,
+        mode: match said.invoke_mode {
+            InvokeMode::Buffered => TransferMode::Buffered,
+            InvokeMode::ResponseStream => TransferMode::Stream,
+        },
+        cors: said.cors.as_ref().map(cors),
+        streamed_response: said.streamed_response_bytes.unwrap_or(STREAMED_RESPONSE),
+        bandwidth: LAMBDA_BANDWIDTH,
+    }
+}
+
+fn cors(said: &said::Cors) -> Cors {
+    let copied = |texts: &[String]| texts.iter().map(|text| text.as_str().into()).collect();
+    Cors {
+        allow_credentials: said.allow_credentials,
+        allow_headers: said
+            .allow_headers
+            .iter()
+            .map(|name| name.to_ascii_lowercase().into())
+            .collect(),
+        allow_methods: copied(&said.allow_methods),
+        allow_origins: copied(&said.allow_origins),
+        expose_headers: copied(&said.expose_headers),
+        max_age: said.max_age,
+    }
+}

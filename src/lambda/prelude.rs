@@ -1,0 +1,1 @@
+//! The metadata before a streamed payload.

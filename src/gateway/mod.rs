@@ -109,6 +109,13 @@ async fn dispatch(
             let (head, body) = proxy.call(record.context_mut(), body, clocks).await?;
             transfer::pass_on(api, proxy.policy(), record, head, body, clocks).await
         }
+        Integration::AwsProxy(proxy) => {
+            let policy = proxy.policy();
+            record.context_mut().integration.transfer_mode = Some(policy.mode.logged());
+            record.go_live(clocks);
+            let called = proxy.call(record.context_mut(), body, clocks).await?;
+            transfer::of_function(api, proxy, record, called, clocks).await
+        }
         Integration::Mock(mock) => answer_mock(mock, record.context(), body).await,
         Integration::Unusable(why) => Err(Fault::new(FaultKind::Misconfigured, why.clone())),
     }

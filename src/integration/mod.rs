@@ -1,7 +1,9 @@
 //! What a method does: forward to an HTTP backend, answer by itself, or explain why it can't.
 
+pub mod aws_proxy;
 pub mod http_proxy;
 pub mod mock;
+pub mod payload;
 pub mod values;
 
 use std::{
@@ -10,8 +12,10 @@ use std::{
     task::Poll,
 };
 
+use bytes::{Bytes, BytesMut};
+
 use crate::{
-    stream::clocks::Clocks,
+    stream::{clocks::Clocks, request_body::RequestBody},
     types::{
         fault::{Fault, FaultKind},
         outcome::Outcome,
@@ -52,4 +56,13 @@ pub fn fault_of(outcome: Outcome) -> Fault {
             "the client stopped sending its request body, or sent it too slowly",
         ),
     }
+}
+
+/// Reads a whole request body, within the limit that it has.
+pub async fn gather(body: &mut RequestBody) -> Result<Bytes, Fault> {
+    let mut whole = BytesMut::new();
+    while let Some(data) = poll_fn(|cx| body.poll_data(cx)).await {
+        whole.extend_from_slice(&data?);
+    }
+    Ok(whole.freeze())
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use rustls::ServerConfig;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, runtime::Handle};
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -82,8 +82,8 @@ struct Bound {
 }
 
 impl Server {
-    /// Starts workers for `model`.
-    pub fn start(model: &Model) -> Result<Server, StartFault> {
+    /// Starts workers for `model`; `control` is where functions are looked after.
+    pub fn start(model: &Model, control: &Handle) -> Result<Server, StartFault> {
         let count = model.workers.unwrap_or_else(available_workers).max(1);
         let mut listeners: Vec<(Bound, Vec<std::net::TcpListener>)> = Vec::new();
         for listener in &model.listeners {
@@ -100,7 +100,7 @@ impl Server {
                 sockets,
             ));
         }
-        let shared = Arc::new(Shared::new(model));
+        let shared = Arc::new(Shared::new(model, control));
         let conductor = Arc::new(Conductor::default());
         let permits = Arc::new(Permits::new(
             model

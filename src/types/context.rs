@@ -69,6 +69,10 @@ pub struct IntegrationFacts {
     pub ended: Option<Tick>,
     /// The backend's status.
     pub status: Option<u16>,
+    /// The status of the Lambda API's own answer.
+    pub endpoint_status: Option<u16>,
+    /// The id under which Lambda was called.
+    pub request_id: Option<RequestId>,
     /// What went wrong there, in words.
     pub error: Option<Box<str>>,
 }

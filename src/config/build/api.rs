@@ -160,6 +160,7 @@ fn site(source: &Source<'_>, root: &Cursor<'_>) -> Site {
         } else {
             format!("/{base_path}").into()
         },
+        has_own_domain: !said.domains.is_empty(),
         stage_variables,
     }
 }

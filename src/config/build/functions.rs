@@ -15,7 +15,7 @@ use crate::{
         suggest::nearest,
         uri::{UriTemplate, function_name, parse_origin},
     },
-    stream::shaper::{Bandwidth, Policy},
+    stream::shaper::Bandwidth,
 };
 
 /// Lambda's limit of a streamed response (page "Lambda quotas").
@@ -24,13 +24,6 @@ const STREAMED_RESPONSE: u64 = 200 * 1024 * 1024;
 const PASSED_ON: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
 /// Families of runtimes, for the ones that are misspelt.
 const RUNTIMES: [&str; 3] = ["nodejs20.x", "python3.11", "provided"];
-
-/// Lambda's own limiter: 6 MiB at once, then 2 MiB per second from a bucket that refills.
-pub(super) const LAMBDA_BANDWIDTH: Bandwidth = Bandwidth {
-    policy: Policy::Bucket,
-    burst: 6 * 1024 * 1024,
-    rate: 2 * 1024 * 1024,
-};
 
 impl Builder<'_> {
     /// Region and account of functions.
@@ -256,7 +249,7 @@ fn function_url(name: &str, said: &said::FunctionUrl) -> FunctionUrl {
         },
         cors: said.cors.as_ref().map(cors),
         streamed_response: said.streamed_response_bytes.unwrap_or(STREAMED_RESPONSE),
-        bandwidth: LAMBDA_BANDWIDTH,
+        bandwidth: Bandwidth::LAMBDA,
     }
 }
 

@@ -46,22 +46,19 @@ impl Shared {
                 .map(|origin| endpoint(origin, false, None));
             (id.clone(), Arc::new(Group::new(id, endpoints.collect())))
         };
-        let function = |(name, function): (&Box<str>, &model::Function)| {
+        let function = |function: &model::Function| {
             let target = match &function.target {
                 model::FunctionTarget::Local(_) => Target::Local(Local::new(function, control)),
                 model::FunctionTarget::Remote(remote) => {
                     Target::Remote(Remote::new(remote, control))
                 }
             };
-            let function = Function {
-                name: name.clone(),
-                target,
-            };
-            (name.clone(), Arc::new(function))
+            let name = function.name.clone();
+            (name.clone(), Arc::new(Function { name, target }))
         };
         Shared {
             groups: model.vpc_links.iter().map(group).collect(),
-            functions: model.functions.iter().map(function).collect(),
+            functions: model.functions.values().map(function).collect(),
         }
     }
 

@@ -172,7 +172,7 @@ impl Acceptor {
                     serve(tcp, service, peer, may_be_http2, false).await;
                 }
                 Some(config) => {
-                    Box::pin(serve_tls(tcp, config, service, (address, local), serves)).await
+                    Box::pin(serve_tls(tcp, config, service, (address, local), serves)).await;
                 }
             }
         });

@@ -30,6 +30,8 @@ pub struct Identity {
     pub instance_id: Box<str>,
     /// Whether header names with `_` are passed on.
     pub pass_underscores: bool,
+    /// Proxies before the gateway whose word about clients' addresses is taken.
+    pub trusted_hops: usize,
 }
 
 /// An HTTP_PROXY integration.

@@ -55,6 +55,19 @@ def eventually(claim: str, holds: Callable[[], object], guard: float = GUARD) ->
         time.sleep(0.01)
 
 
+def stalled(value: Callable[[], int]) -> int:
+    """A counter's value once it has stood still for a while."""
+    last, since = -1, time.monotonic()
+    until = since + GUARD
+    while time.monotonic() - since < 0.4:
+        if time.monotonic() > until:
+            raise Failed(f"still counting after {GUARD:g} s, at {last}")
+        if (now := value()) != last:
+            last, since = now, time.monotonic()
+        time.sleep(0.02)
+    return last
+
+
 class Connection:
     """A connection of the runtime's."""
 

@@ -38,7 +38,9 @@ async function loadModule(root, folder, name) {
 
 async function loadHandler(root, name) {
   const [, module, member] = /^([^.]*)\.(.*)$/.exec(path.basename(name)) ?? [];
-  if (name.includes('..') || !member) throw runtimeError('MalformedHandlerName', `'${name}' is not a valid handler name: it is written as file.function`);
+  if (name.includes('..') || !member) {
+    throw runtimeError('MalformedHandlerName', `'${name}' is not a valid handler name: it is written as file.function`);
+  }
   let exported;
   try {
     exported = await loadModule(root, path.dirname(name), module);
@@ -50,7 +52,9 @@ async function loadHandler(root, name) {
   const handler = member.split('.').reduce((object, key) => object?.[key], exported);
   if (!handler) throw runtimeError('HandlerNotFound', `${name} is undefined or not exported`);
   if (typeof handler !== 'function') throw runtimeError('HandlerNotFound', `${name} is not a function`);
-  if (![undefined, null, false, 'response'].includes(handler[STREAMING])) throw runtimeError('MalformedStreamingHandler', 'Only response streaming is supported.');
+  if (![undefined, null, false, 'response'].includes(handler[STREAMING])) {
+    throw runtimeError('MalformedStreamingHandler', 'Only response streaming is supported.');
+  }
   return handler;
 }
 
@@ -167,7 +171,9 @@ async function abandon(error, code) {
 }
 
 process.on('uncaughtException', (error) => abandon(error, 129));
-process.on('unhandledRejection', (reason) => abandon(runtimeError('UnhandledPromiseRejection', `${reason}`, reason), 128));
+process.on('unhandledRejection', (reason) => {
+  abandon(runtimeError('UnhandledPromiseRejection', `${reason}`, reason), 128);
+});
 process.on('beforeExit', () => {
   const then = onIdle;
   onIdle = () => {};

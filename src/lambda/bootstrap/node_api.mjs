@@ -12,7 +12,7 @@ const MOST_TRAILER_BYTES = 16 * 1024; // a trailer is a header, and no peer take
 
 // Functions and their tracers replace `http.request`; ours stays what it was.
 const httpRequest = http.request;
-const agent = new http.Agent({ keepAlive: true });
+const keptConnections = new http.Agent({ keepAlive: true });
 
 export const TRAILER = [ERROR_TYPE, ERROR_BODY];
 
@@ -33,7 +33,8 @@ export function runtimeError(name, message, cause) {
 function errorReport(error) {
   try {
     if (util.types.isNativeError(error) || (error?.name && error?.message && error?.stack)) {
-      return { errorType: String(error.name), errorMessage: String(error.message), trace: String(error.stack).split('\n') };
+      const trace = String(error.stack).split('\n');
+      return { errorType: String(error.name), errorMessage: String(error.message), trace };
     }
     return { errorType: typeof error, errorMessage: String(error), trace: [] };
   } catch {
@@ -55,7 +56,8 @@ export function errorTrailers(error) {
 
 // --- the Runtime API
 
-export function requestTo(target, method, headers, onResponse) {
+/** A request on a kept connection, or on one of its own if there is no `agent`. */
+export function requestTo(target, method, headers, onResponse, agent = keptConnections) {
   const options = { agent, method, headers, host: API.hostname, port: API.port, path: API.pathname + target };
   const request = httpRequest(options, onResponse);
   request.setNoDelay(true);
@@ -71,12 +73,14 @@ export function textOf(response, done) {
 /** One exchange whose body is known. A kept connection may have been closed meanwhile: then once more, on a new one. */
 function exchange(method, target, headers = {}, body = '') {
   return new Promise((resolve, reject) => {
-    const all = method === 'GET' ? headers : { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body), ...headers };
+    const content = { 'Content-Type': 'application/json', 'Content-Length': Buffer.byteLength(body) };
+    const all = method === 'GET' ? headers : { ...content, ...headers };
     const request = requestTo(target, method, all, (response) => {
       textOf(response, (text) => resolve({ status: response.statusCode, headers: response.headers, text }));
     });
     request.on('error', (error) => {
-      if (request.reusedSocket && ['ECONNRESET', 'EPIPE'].includes(error.code)) exchange(method, target, headers, body).then(resolve, reject);
+      const wasClosed = request.reusedSocket && ['ECONNRESET', 'EPIPE'].includes(error.code);
+      if (wasClosed) exchange(method, target, headers, body).then(resolve, reject);
       else reject(error);
     });
     request.end(body);
@@ -92,7 +96,8 @@ export function judge(status, text, target) {
 /** Tells an error, with which the environment may end. */
 export async function postError(target, error, headers = {}) {
   const report = errorReport(error);
-  const { status, text } = await exchange('POST', target, { ...headers, [ERROR_TYPE]: headerSafe(report.errorType) }, JSON.stringify(report));
+  const all = { ...headers, [ERROR_TYPE]: headerSafe(report.errorType) };
+  const { status, text } = await exchange('POST', target, all, JSON.stringify(report));
   judge(status, text, target);
 }
 

@@ -19,6 +19,7 @@ export class ResponseStream extends Writable {
   #invocation;
   #request = null;
   #contentType = 'application/octet-stream';
+  #isWritten = false;
   #isGone = false;
   #isUnref = false;
   #failure = null;
@@ -44,6 +45,7 @@ export class ResponseStream extends Writable {
   }
 
   write(chunk, encoding, callback) {
+    this.#isWritten = true;
     if (!this.#isGone) return super.write(asBytes(chunk), encoding, callback);
     const done = typeof encoding === 'function' ? encoding : callback;
     if (done) process.nextTick(done, new Error('the client has left'));
@@ -51,7 +53,7 @@ export class ResponseStream extends Writable {
   }
 
   end(chunk, ...rest) {
-    return typeof chunk === 'function' || chunk == null ? super.end(chunk, ...rest) : super.end(asBytes(chunk), ...rest);
+    return super.end(typeof chunk === 'function' ? chunk : asBytes(chunk), ...rest);
   }
 
   /** Ends the response with an error that its reader can tell from an end. */
@@ -75,14 +77,15 @@ export class ResponseStream extends Writable {
 
   _writev(writes, done) { this.#send(writes.map(({ chunk }) => chunk), done); }
 
-  /** Every write is a chunk of its own, though those that wait leave together. `done` comes when the kernel has them. */
+  /** Every write is a chunk of its own, though those that wait leave together. Done when the kernel has them. */
   #send(chunks, done) {
     this.#inFlight = done;
     const request = this.#request ?? this.#begin();
     const { socket } = request;
     socket?.cork();
     chunks.forEach((chunk, index) => {
-      request.write(chunk, index === chunks.length - 1 ? (error) => this.#sent(error) : undefined);
+      const sent = (error) => (error ? this.#lose() : this.#sent());
+      request.write(chunk, index === chunks.length - 1 ? sent : undefined);
     });
     socket?.uncork();
   }
@@ -95,8 +98,8 @@ export class ResponseStream extends Writable {
 
   _final(done) {
     this.#ref(); // the answer is awaited
-    if (!this.hasBegun && this._onBeforeFirstWrite && !this.#failure) {
-      log('warning: the response ended without a write; its metadata is sent here, but on AWS it is not and the client gets a 500');
+    if (!this.#isWritten && this._onBeforeFirstWrite && !this.#failure) {
+      log('warning: the response ends without a write(): on AWS its metadata is lost then, and the client gets a 500');
     }
     const request = this.#request ?? this.#begin();
     this.#finish(request);
@@ -123,7 +126,7 @@ export class ResponseStream extends Writable {
       ...this.#invocation.echoed,
     };
     const target = `${this.#invocation.target}/response`;
-    const request = requestTo(target, 'POST', headers, (response) => {
+    const answered = (response) => {
       const isEarly = !request.writableEnded;
       if (response.statusCode >= 300 && isEarly) this.#lose();
       textOf(response, (text) => {
@@ -131,7 +134,9 @@ export class ResponseStream extends Writable {
         this.#settle();
         if (this.#isGone) request.destroy();
       });
-    });
+    };
+    // A connection of its own: a kept one may have been closed, and a stream can't be sent twice.
+    const request = requestTo(target, 'POST', headers, answered, false);
     request.on('error', () => this.#lose()).on('close', () => this.#settle());
     request.on('socket', (socket) => (this.#isUnref ? socket.unref() : socket.ref()));
     this.#request = request;

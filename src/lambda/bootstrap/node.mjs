@@ -73,23 +73,26 @@ const idle = () => new Promise((resolve) => { onIdle = resolve; });
 /** Calls a handler that answers with its result: returned, promised, or given to the callback or the context. */
 function bufferedResult(handler, event, invocation) {
   return new Promise((resolve, reject) => {
+    let isCalled = false; // the first call counts, whichever it is
+    const first = (act) => (...given) => {
+      if (isCalled) return;
+      isCalled = true;
+      act(...given);
+    };
     const give = (error, result) => (error == null ? resolve(result) : reject(error));
     const context = invocation.context({
       callbackWaitsForEmptyEventLoop: true,
-      done: give,
-      succeed: resolve,
-      fail: (error) => reject(error ?? 'handled'),
+      done: first(give),
+      succeed: first(resolve),
+      fail: first((error) => reject(error ?? 'handled')),
     });
-    let isCalled = false;
-    const callback = (error, result) => {
-      if (isCalled) return;
-      isCalled = true;
+    const callback = first((error, result) => {
       if (error != null || !context.callbackWaitsForEmptyEventLoop) give(error, result);
       else onIdle = () => resolve(result);
-    };
+    });
     onIdle = () => resolve(null); // neither a promise nor a callback, and nothing left to wait for
     const returned = handler(event, context, callback);
-    if (isPromise(returned)) returned.then(isCalled ? () => {} : resolve, reject);
+    if (isPromise(returned)) returned.then(context.succeed, context.fail);
   });
 }
 

@@ -168,12 +168,15 @@ def test_slow_reader_holds_up_a_pipeline(scene: Scene) -> None:
 
 
 def test_client_that_leaves_a_pipeline(scene: Scene) -> None:
-    """A pipeline that waits for its reader ends when the reader leaves."""
+    """A pipeline that waits for its reader ends when the reader leaves; that nobody awaits it isn't a crash."""
     environment = scene.start("streams.flood")
-    post = environment.stream(environment.invoke({"count": 100_000}))
-    stalled(lambda: int(environment.noted("made")))
-    post.connection.cut()
+    for unawaited in (False, True):
+        post = environment.stream(environment.invoke({"count": 100_000, "unawaited": unawaited}))
+        stalled(lambda: int(environment.noted("made")))
+        post.connection.cut()
+        (environment.directory / "gate" / "made").unlink(missing_ok=True)
     environment.next()
+    check(environment.process.poll() is None, "the runtime still runs")
 
 
 def test_writes_after_the_client_left_are_harmless(scene: Scene) -> None:

@@ -68,6 +68,9 @@ let onIdle = () => abandon(new Error('the module waits for what never comes'), 1
 /** The invocation that has not been answered yet: how to fail it. */
 let current = { fail: (error) => postError('init/error', error) };
 
+/** The latest response stream: what it was to carry may complain late. */
+let latestStream = null;
+
 const idle = () => new Promise((resolve) => { onIdle = resolve; });
 
 /** Calls a handler that answers with its result: returned, promised, or given to the callback or the context. */
@@ -132,6 +135,7 @@ async function failStream(stream, invocation, error) {
 async function runStreaming(handler, invocation) {
   const stream = new ResponseStream(invocation, handler[HIGH_WATER_MARK]);
   const context = { callbackWaitsForEmptyEventLoop: true };
+  latestStream = stream;
   current = { fail: (error) => failStream(stream, invocation, error) };
   try {
     invocation.context(context);
@@ -175,6 +179,8 @@ async function abandon(error, code) {
 
 process.on('uncaughtException', (error) => abandon(error, 129));
 process.on('unhandledRejection', (reason) => {
+  // A pipeline that nobody awaits, and whose reader has left. On AWS the reader never leaves, so this isn't a mistake.
+  if (reason?.code === 'ERR_STREAM_PREMATURE_CLOSE' && latestStream?.isGone) return;
   abandon(runtimeError('UnhandledPromiseRejection', `${reason}`, reason), 128);
 });
 process.on('beforeExit', () => {

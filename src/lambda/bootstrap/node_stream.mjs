@@ -48,7 +48,7 @@ export class ResponseStream extends Writable {
     this.#isWritten = true;
     if (!this.#isGone) return super.write(asBytes(chunk), encoding, callback);
     const done = typeof encoding === 'function' ? encoding : callback;
-    if (done) process.nextTick(done, new Error('the client has left'));
+    if (done) process.nextTick(done, clientLeft());
     return true; // nobody waits for a `drain` that never comes
   }
 
@@ -155,11 +155,16 @@ export class ResponseStream extends Writable {
     this.#isGone = true;
     const mustDrain = this.writableNeedDrain;
     this.destroy();
-    this.#sent(new Error('the client has left'));
+    this.#sent(clientLeft());
     if (mustDrain) this.emit('drain');
   }
 
   get isGone() { return this.#isGone; }
+}
+
+/** What those are told who still write or wait; the code is the one that Node gives a stream that closes early. */
+function clientLeft() {
+  return Object.assign(new Error('the client has left'), { code: 'ERR_STREAM_PREMATURE_CLOSE' });
 }
 
 /** What isn't text or bytes is written as JSON. */

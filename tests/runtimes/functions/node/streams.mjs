@@ -59,11 +59,9 @@ export const flood = streamifyResponse(async (event, stream) => {
     for (; made < event.count; made += 1) yield Buffer.alloc(65536, 120);
   }
   const reporter = setInterval(() => note('made', `${made}`), 20);
-  try {
-    await pipeline(Readable.from(source()), stream);
-  } finally {
-    clearInterval(reporter);
-  }
+  const piped = pipeline(Readable.from(source()), stream).finally(() => clearInterval(reporter));
+  if (event.unawaited) return;
+  await piped;
   note('piped');
 });
 

@@ -1,8 +1,9 @@
 """The handlers in AWS's documentation of response streaming, as they stand there."""
 
 import json
+import re
 
-from harness import INTEGRATION, RUNTIMES, Environment, Scene, equal
+from harness import INTEGRATION, ROOT, RUNTIMES, Environment, Scene, check, equal
 
 LANGUAGE = "node"
 
@@ -52,3 +53,25 @@ def test_sketch_of_a_pipeline(scene: Scene) -> None:
     for _ in range(2):
         message = environment.failure("ReferenceError", {})["errorMessage"]
         equal(message, "requestStream is not defined", "message")
+
+
+def test_documentation(scene: Scene) -> None:
+    """The handlers in docs/functions.md run as they stand there."""
+    page = (ROOT / "docs" / "functions.md").read_text()
+    events = b"".join(b"data: %d\n\n" % number for number in range(1, 6))
+    for language, ending, fence in (("node", "mjs", "js"), ("python", "py", "python")):
+        scene.language = language
+        blocks = re.findall(rf"```{fence}\n(.*?)```", page, re.DOTALL)
+        check(len(blocks) > 1, "the page has examples")
+        for number, block in enumerate(blocks):
+            code = scene.code(**{f"{language}{number}__index_dot_{ending}": block}) / f"{language}{number}"
+            environment = scene.start("index.handler", code)
+            if number == 0:
+                check(environment.result({})["body"].endswith(" ms left"), "body")
+                continue
+            post = environment.stream(environment.invoke({}), INTEGRATION)
+            prelude, _, payload = post.body().partition(bytes(8))
+            equal(json.loads(prelude)["statusCode"], 200, "status")
+            equal(payload, events, "payload")
+            post.answer()
+            environment.next()

@@ -158,7 +158,7 @@ class Request:
         check(re.fullmatch(r"[0-9a-fA-F]+", line), f"not a chunk size: {line!r}")
         return line
 
-    def bytes(self, size: int) -> bytes:
+    def read(self, size: int) -> bytes:
         """So many bytes of a chunked body, in chunks of whatever size."""
         data = b""
         while len(data) < size:
@@ -250,8 +250,8 @@ class Environment:
             ready = selector.select(guard)
         if not ready:
             raise Failed(f"the runtime asked for nothing; it said: {self.said()[-2000:]}")
-        if connection := next((key.data for key, _ in ready if key.data), None):
-            return connection
+        for connection in [key.data for key, _ in ready if key.data]:
+            return connection  # type: ignore[no-any-return]
         connection = Connection(self._listener.accept()[0])
         self._connections.append(connection)
         return self._readable(guard)

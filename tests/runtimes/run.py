@@ -59,7 +59,7 @@ def main() -> int:
 
 def all_tests() -> dict[str, tuple[Callable[[Path], None], str]]:
     """The functions named `test_...`, in the order in which they are written; those for both runtimes twice."""
-    tests = {}
+    tests: dict[str, tuple[Callable[[Path], None], str]] = {}
     for module_name in MODULES:
         module = importlib.import_module(f"test_{module_name}")
         for name, test in vars(module).items():

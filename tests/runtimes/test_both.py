@@ -11,7 +11,8 @@ ERROR = {"node": "Error", "python": "Exception"}
 def test_result_is_json(scene: Scene) -> None:
     """What a handler returns is the result, byte for byte the same JSON; what returns nothing returns null."""
     environment = scene.start("common.echo")
-    for event in ({"a": [1, 2.5, None, True, "ünï\u2028"]}, "text", 0, None, [], {}):
+    events: tuple[object, ...] = ({"a": [1, 2.5, None, True, "ünï\u2028"]}, "text", 0, None, [], {})
+    for event in events:
         equal(environment.result(event), event, "result")
     equal(scene.start("common.nothing").result({}), None, "result")
 
@@ -44,7 +45,13 @@ def test_context_is_complete(scene: Scene) -> None:
         post.answer()
         remaining = said.pop("remaining")
         check(0 < remaining <= 30_000, f"remaining time {remaining}")
-        expected = {"id": request_id, "arn": ARN, "name": "echo", "version": "$LATEST", "memory": "128"}
+        expected: dict[str, object] = {
+            "id": request_id,
+            "arn": ARN,
+            "name": "echo",
+            "version": "$LATEST",
+            "memory": "128",
+        }
         expected |= {"group": "/aws/lambda/echo", "stream": "the-stream"}
         expected |= {"client": trace and "app", "identity": trace and "me", "trace": trace}
         equal(said, expected, "context")
@@ -68,7 +75,7 @@ def test_metadata_is_a_prelude(scene: Scene) -> None:
     post = environment.stream(environment.invoke({"first": "payload"}), INTEGRATION)
     prelude = post.chunk()
     equal(json.loads(prelude), {"statusCode": 201, "headers": {"X-A": "b"}, "cookies": ["c=d"]}, "metadata")
-    equal(post.bytes(8), bytes(8), "delimiter")
+    equal(post.read(8), bytes(8), "delimiter")
     equal(post.chunk(), b"payload", "payload")
     environment.seen(0)
     equal(post.end(), {}, "trailers")
@@ -101,7 +108,7 @@ def test_error_before_the_stream_is_an_error(scene: Scene) -> None:
 
 
 def test_handler_learns_that_the_client_left(scene: Scene) -> None:
-    """A connection that closes in mid-stream ends the stream for the handler, not the process; the next one is whole."""
+    """A connection that closes in mid-stream ends the stream for the handler, not the process."""
     environment = scene.start("common.endless")
     for _ in range(2):
         post = environment.stream(environment.invoke({}))
@@ -265,7 +272,7 @@ def test_thousand_invocations_leave_nothing(scene: Scene) -> None:
         if kind == 8:
             post.connection.cut()
             return
-        equal(post.bytes(8000), b"x" * 8000, "body")
+        equal(post.read(8000), b"x" * 8000, "body")
         equal(post.end(), {}, "trailers")
         post.answer()
 

@@ -40,7 +40,7 @@ def test_metadata_and_chunks(scene: Scene) -> None:
     post = environment.stream(environment.invoke({}), INTEGRATION)
     headers = {"Content-Type": "text/plain", "X-Custom-Header": "some-value"}
     equal(json.loads(post.chunk()), {"statusCode": 200, "headers": headers}, "metadata")
-    equal(post.bytes(8), bytes(8), "delimiter")
+    equal(post.read(8), bytes(8), "delimiter")
     equal([post.chunk() for _ in range(3)], [b"hello", b" world", b"!!!"], "chunks")
     equal(post.end(), {}, "trailers")
     post.answer()

@@ -160,7 +160,7 @@ def test_slow_reader_holds_up_a_pipeline(scene: Scene) -> None:
     memory = environment.memory()
     check(memory < 160 * 1024 * 1024, f"memory while nobody reads: {memory}")
     for _ in range(count):
-        equal(post.bytes(65536), b"x" * 65536, "block")
+        equal(post.read(65536), b"x" * 65536, "block")
     equal(post.end(), {}, "trailers")
     post.answer()
     environment.noted("piped")
@@ -180,7 +180,7 @@ def test_client_that_leaves_a_pipeline(scene: Scene) -> None:
 
 
 def test_writes_after_the_client_left_are_harmless(scene: Scene) -> None:
-    """Who waits for `drain` goes on, later writes and ends do nothing but tell their callbacks, and no error is raised."""
+    """Who waits for `drain` goes on, later writes only tell their callbacks, and no error is raised."""
     environment = scene.start("streams.drains")
     post = environment.stream(environment.invoke({}))
     environment.noted("full")

@@ -80,7 +80,7 @@ def test_slow_reader_holds_up_a_generator(scene: Scene) -> None:
     made = stalled(lambda: int(environment.noted("made")))
     check(made < 160, f"{made} of 1000 blocks of 64 KiB were made while nobody read")
     for _ in range(1000):
-        equal(post.bytes(65536), b"x" * 65536, "block")
+        equal(post.read(65536), b"x" * 65536, "block")
     equal(post.end(), {}, "trailers")
     post.answer()
     environment.next()
@@ -108,7 +108,7 @@ def test_values_that_are_no_bytes(scene: Scene) -> None:
     """A value that can't be streamed is an error that says what can."""
     environment = scene.start("streams.wrong_second")
     post = environment.stream(environment.invoke({}), INTEGRATION)
-    post.bytes(len('{"statusCode": 200}') + 8)
+    post.read(len('{"statusCode": 200}') + 8)
     check("only the first value may be a dict" in broken(post.end(), "TypeError")["errorMessage"], "message")
     post.answer()
     environment.next()

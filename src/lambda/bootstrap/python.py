@@ -61,9 +61,9 @@ class LambdaContext(Plain):
         self.tenant_id = headers["Lambda-Runtime-Aws-Tenant-Id"]
         self.client_context = client_context(parsed(headers, "Lambda-Runtime-Client-Context"))
         cognito = parsed(headers, "Lambda-Runtime-Cognito-Identity") or {}
-        self.identity = Plain((), {})
-        self.identity.cognito_identity_id = cognito.get("cognitoIdentityId")
-        self.identity.cognito_identity_pool_id = cognito.get("cognitoIdentityPoolId")
+        identity = {"cognito_identity_id": cognito.get("cognitoIdentityId")}
+        identity["cognito_identity_pool_id"] = cognito.get("cognitoIdentityPoolId")
+        self.identity = Plain(tuple(identity), identity)
         self._deadline = int(headers["Lambda-Runtime-Deadline-Ms"] or 0)
 
     def get_remaining_time_in_millis(self) -> int:
@@ -87,10 +87,9 @@ def client_context(values: Optional[dict[str, Any]]) -> Optional[Plain]:
     """What a mobile client says of itself."""
     if values is None:
         return None
-    context = Plain(("custom", "env", "client"), values)
     names = ("installation_id", "app_title", "app_version_name", "app_version_code", "app_package_name")
-    context.client = context.client and Plain(names, context.client)
-    return context
+    client = values.get("client") and Plain(names, values["client"])
+    return Plain(("custom", "env", "client"), {**values, "client": client})
 
 
 def load_handler(name: str) -> Handler:
@@ -107,7 +106,7 @@ def load_handler(name: str) -> Handler:
     except SyntaxError as error:
         place = f'  File "{error.filename}" Line {error.lineno}\n    {error.text}'
         raise Fault("UserCodeSyntaxError", f"Syntax error in module '{module_name}': {error}", [place]) from None
-    handler = getattr(module, member, None)
+    handler: Optional[Handler] = getattr(module, member, None)
     if handler is None:
         raise Fault("HandlerNotFound", f"Handler '{member}' missing on module '{module_name}'")
     if not callable(handler):
@@ -174,11 +173,12 @@ class RequestId(logging.Filter):
 
 def set_up_logging() -> None:
     """Gives `logging` the handler that it has on AWS, and lets every line out at once."""
-    sys.stdout.reconfigure(line_buffering=True)
-    handler = logging.StreamHandler(sys.stdout)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     line = "[%(levelname)s]\t%(asctime)s.%(msecs)03dZ\t%(aws_request_id)s\t%(message)s"
-    handler.setFormatter(logging.Formatter(line, "%Y-%m-%dT%H:%M:%S"))
-    handler.formatter.converter = time.gmtime
+    formatter = logging.Formatter(line, "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(formatter)
     handler.addFilter(RequestId())
     logging.getLogger().addHandler(handler)
 

@@ -6,7 +6,7 @@ import asyncio
 import http.client
 import json
 import select
-from typing import Any, Iterator, Optional
+from typing import Any, Iterator, Optional, cast
 
 from python_api import ERROR_BODY, ERROR_TYPE, PREFIX, Invocation, error_report, error_trailers, judge, log_report
 
@@ -130,7 +130,8 @@ async def stream_async(values: Any, response: StreamedResponse) -> None:
 
     It learns at once that the client has left: what it awaits is cancelled, and then it is closed.
     """
-    loop, task, sock = asyncio.get_running_loop(), asyncio.current_task(), None
+    loop, task = asyncio.get_running_loop(), cast("asyncio.Task[None]", asyncio.current_task())
+    sock: Any = None
     has_left = False
 
     def leave() -> None:

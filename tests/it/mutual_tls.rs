@@ -143,7 +143,7 @@ async fn only_clients_with_a_valid_certificate_are_served_and_named() {
         (
             "for servers",
             issued(&issuer, |it| {
-                it.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]
+                it.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
             }),
         ),
         (

@@ -114,6 +114,8 @@ def run(headers, event):
             note("closed", stream.closed())
         elif step == "wait":
             wait_for(args[0])
+        elif step == "sleep":
+            time.sleep(args[0])
         elif step == "note":
             note(*args)
         elif step == "print":

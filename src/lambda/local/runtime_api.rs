@@ -10,18 +10,17 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header::CONTENT_TYPE};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::{Body as _, Incoming};
-use serde_json::json;
 use tokio::time::{sleep, timeout};
 
 use super::{
     call::{Call, Stage},
     environment::Environment,
+    extension_api,
     failure::{Failure, error_json},
     replies::{
         Closed, Reply, accepted, error, invalid_request_id, invalid_state, json_reply, too_late,
     },
     response::{Passed, pass_on},
-    variables::VERSION,
 };
 use crate::{config::model::TransferMode, lambda::output::FunctionError};
 
@@ -30,7 +29,7 @@ pub(super) const MOST_PAYLOAD: usize = 6 * 1024 * 1024 + 100;
 /// What a runtime may send in vain before its connection is closed.
 const MOST_DRAINED: usize = 64 * 1024 * 1024;
 /// How long a broken connection waits for the news that its process has died.
-const NEWS_OF_DEATH: Duration = Duration::from_millis(500);
+const NEWS_OF_DEATH: Duration = Duration::from_millis(300);
 /// How long the lines take that a function wrote before it answered.
 const LAST_LINES: Duration = Duration::from_millis(5);
 
@@ -38,7 +37,6 @@ const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
 const ERROR_BODY: &str = "lambda-runtime-function-error-body";
 const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
 const INVOCATION_ID: &str = "lambda-runtime-invocation-id";
-const EXTENSION_ID: &str = "lambda-extension-identifier";
 
 /// Answers one request of the environment's processes.
 pub(super) async fn answer(
@@ -66,12 +64,14 @@ pub(super) async fn answer(
             Ok(json_reply(StatusCode::OK, Bytes::new()))
         }
         ["2018-06-01", "ping"] if is_get => Ok(json_reply(StatusCode::OK, "\"pong\"")),
-        ["2020-01-01", "extension", "register"] if is_post => register(&environment, request).await,
+        ["2020-01-01", "extension", "register"] if is_post => {
+            extension_api::register(&environment, request).await
+        }
         ["2020-01-01", "extension", "event", "next"] if is_get => {
-            extension_next(&environment, &request).await
+            extension_api::next(&environment, &request).await
         }
         ["2020-01-01", "extension", "init" | "exit", "error"] if is_post => {
-            extension_error(&environment, request).await
+            extension_api::failed(&environment, request).await
         }
         _ => Ok(error(
             StatusCode::NOT_FOUND,
@@ -132,7 +132,8 @@ fn invoked_arn(environment: &Environment, call: &Call) -> String {
     reason = "an answer is moved once, and rarely"
 )]
 fn find(environment: &Environment, id: &str, headers: &HeaderMap) -> Result<Arc<Call>, Reply> {
-    let Some(call) = environment.find(id) else {
+    let nonce = headers.get(INVOCATION_ID).map(HeaderValue::as_bytes);
+    let Some(call) = environment.find(id, nonce) else {
         let is_late = environment.has_given_up(id);
         return Err(if is_late {
             too_late()
@@ -140,9 +141,7 @@ fn find(environment: &Environment, id: &str, headers: &HeaderMap) -> Result<Arc<
             invalid_request_id()
         });
     };
-    let is_meant = headers
-        .get(INVOCATION_ID)
-        .is_none_or(|nonce| nonce.as_bytes() == call.nonce.as_bytes());
+    let is_meant = nonce.is_none_or(|nonce| nonce == call.nonce.as_bytes());
     match call.stage() {
         _ if !is_meant => Err(too_late()),
         Stage::Abandoned => Err(too_late()),
@@ -287,7 +286,7 @@ async fn init_error(
 }
 
 /// An error that a runtime reports: as it stands, and as the function's.
-async fn reported(
+pub(super) async fn reported(
     headers: &HeaderMap,
     body: Incoming,
     default: &str,
@@ -320,80 +319,6 @@ pub(super) fn trailing_error(trailers: &HeaderMap) -> Option<FunctionError> {
             details: details.unwrap_or_default(),
         }),
     }
-}
-
-// --- extensions
-
-async fn register(environment: &Environment, request: Request<Incoming>) -> Result<Reply, Closed> {
-    let body = Limited::new(request.into_body(), MOST_PAYLOAD)
-        .collect()
-        .await;
-    let body = body.map_err(|_| Closed)?.to_bytes();
-    let Some(id) = environment.extensions.register(&body) else {
-        let message = "the body isn't JSON";
-        return Ok(error(
-            StatusCode::BAD_REQUEST,
-            "InvalidRequestFormat",
-            message,
-        ));
-    };
-    let pool = &environment.pool;
-    let about = json!({
-        "functionName": pool.function.name,
-        "functionVersion": VERSION,
-        "handler": pool.local.handler,
-    });
-    Ok(identified(EXTENSION_ID, id.as_bytes(), about.to_string()))
-}
-
-async fn extension_next(
-    environment: &Environment,
-    request: &Request<Incoming>,
-) -> Result<Reply, Closed> {
-    let Some(id) = extension(environment, request.headers()) else {
-        return Ok(unknown_extension());
-    };
-    let event = environment.extensions.next(&id).await;
-    let event_id = crate::types::ids::RequestId::random();
-    let name = "lambda-extension-event-identifier";
-    Ok(identified(name, event_id.as_bytes(), event.to_string()))
-}
-
-async fn extension_error(
-    environment: &Environment,
-    request: Request<Incoming>,
-) -> Result<Reply, Closed> {
-    let (head, body) = request.into_parts();
-    if extension(environment, &head.headers).is_none() {
-        return Ok(unknown_extension());
-    }
-    let (_, error) = reported(&head.headers, body, "Extension.Error").await?;
-    tracing::warn!(target: "function", "{}: an extension failed: {error}", environment.pool.function.name);
-    environment.init_failed(Failure::Init(error));
-    Ok(accepted())
-}
-
-fn extension(environment: &Environment, headers: &HeaderMap) -> Option<String> {
-    let id = headers.get(EXTENSION_ID)?.to_str().ok()?;
-    environment.extensions.is_known(id).then(|| id.to_owned())
-}
-
-fn unknown_extension() -> Reply {
-    error(
-        StatusCode::FORBIDDEN,
-        "Extension.UnknownExtensionIdentifier",
-        "Unknown extension identifier",
-    )
-}
-
-fn identified(name: &'static str, id: &[u8], body: String) -> Reply {
-    let mut reply = json_reply(StatusCode::OK, body);
-    if let Ok(id) = HeaderValue::from_bytes(id) {
-        reply
-            .headers_mut()
-            .insert(HeaderName::from_static(name), id);
-    }
-    reply
 }
 
 #[cfg(test)]

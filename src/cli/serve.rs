@@ -109,7 +109,7 @@ pub(super) fn start(model: &Model) -> Result<Running, StartFault> {
         .enable_all()
         .build()
         .map_err(fault)?;
-    let server = Server::start(model)?;
+    let server = Server::start(model, control.handle())?;
     if let Some(address) = model.admin {
         control
             .block_on(admin::start(address, server.conductor().clone()))
@@ -177,7 +177,9 @@ impl Running {
             }
             conductor.advance(Phase::Cut);
         });
+        let shared = self.server.shared().clone();
         self.server.join();
+        self.control.block_on(shared.stop());
         tracing::info!("stopped");
         ExitCode::SUCCESS
     }

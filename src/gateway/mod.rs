@@ -70,7 +70,9 @@ impl Gateway {
         } = request;
         // What the client marked as its own connection's business concerns nobody behind it.
         head.fields.drop_nominated();
-        let mut record = Record::open(Context::open(peer, head), snapshot.access_log.clone());
+        let mut context = Context::open(peer, head);
+        context.trust(snapshot.identity.trusted_hops);
+        let mut record = Record::open(context, snapshot.access_log.clone());
         let outcome = dispatch(&snapshot, &mut record, body, &clocks).await;
         match outcome {
             Ok(answer) => Reply::answer(record, answer, clocks),
@@ -108,6 +110,13 @@ async fn dispatch(
             record.go_live(clocks);
             let (head, body) = proxy.call(record.context_mut(), body, clocks).await?;
             transfer::pass_on(api, proxy.policy(), record, head, body, clocks).await
+        }
+        Integration::AwsProxy(proxy) => {
+            let policy = proxy.policy();
+            record.context_mut().integration.transfer_mode = Some(policy.mode.logged());
+            record.go_live(clocks);
+            let called = proxy.call(record.context_mut(), body, clocks).await?;
+            transfer::of_function(api, proxy, record, called, clocks).await
         }
         Integration::Mock(mock) => answer_mock(mock, record.context(), body).await,
         Integration::Unusable(why) => Err(Fault::new(FaultKind::Misconfigured, why.clone())),

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 
 use crate::{
-    integration::http_proxy::finish_without_client,
+    integration::{http_proxy::finish_without_client, payload::Payload},
     stream::{clocks::Clocks, source::Cut, streamed::StreamedBody},
     telemetry::record::Record,
     types::{
@@ -20,7 +20,6 @@ use crate::{
         known::Known,
         outcome::Outcome,
     },
-    upstream::answer,
 };
 
 /// What a route answers, before the gateway's own fields are added.
@@ -38,7 +37,7 @@ pub struct Answer {
 #[derive(Debug)]
 enum Body {
     Whole(Bytes),
-    Stream(Box<StreamedBody<answer::Body>>),
+    Stream(Box<StreamedBody<Payload>>),
     Over,
 }
 
@@ -55,11 +54,7 @@ impl Answer {
     }
 
     /// An answer whose body is streamed.
-    pub fn streamed(
-        status: StatusCode,
-        fields: Fields,
-        body: StreamedBody<answer::Body>,
-    ) -> Answer {
+    pub fn streamed(status: StatusCode, fields: Fields, body: StreamedBody<Payload>) -> Answer {
         Answer {
             status,
             fields,

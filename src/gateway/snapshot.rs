@@ -2,9 +2,22 @@
 
 use std::{collections::BTreeMap, io, sync::Arc};
 
+use tokio::runtime::Handle;
+
 use crate::{
-    config::model::{self, ExecutionLog, GatewayResponses, LogSink, Model, Origin},
-    integration::http_proxy::{HttpProxy, Identity},
+    config::{
+        model::{self, ExecutionLog, GatewayResponses, LogSink, Model, Origin},
+        uri::function_name,
+    },
+    integration::{
+        aws_proxy::AwsProxy,
+        http_proxy::{HttpProxy, Identity},
+    },
+    lambda::{
+        function::{Function, Target},
+        local::Local,
+        remote::Remote,
+    },
     route::Router,
     telemetry::{
         record::AccessLog,
@@ -19,21 +32,43 @@ use crate::{
 pub struct Shared {
     /// Target groups by VPC link id.
     pub groups: BTreeMap<String, Arc<Group>>,
+    /// Functions by name.
+    pub functions: BTreeMap<Box<str>, Arc<Function>>,
 }
 
 impl Shared {
-    /// The shared parts of a model.
-    pub fn new(model: &Model) -> Shared {
+    /// The shared parts of a model. `control` is where functions are looked after.
+    pub fn new(model: &Model, control: &Handle) -> Shared {
         let group = |(id, link): (&String, &model::VpcLink)| {
             let endpoints = link
                 .targets
                 .iter()
-                .map(|origin| endpoint(origin, false, None));
+                .map(|origin| endpoint(origin, ClientTls::new(false, None, None)));
             (id.clone(), Arc::new(Group::new(id, endpoints.collect())))
+        };
+        let function = |function: &model::Function| {
+            let target = match &function.target {
+                model::FunctionTarget::Local(_) => Target::Local(Local::new(function, control)),
+                model::FunctionTarget::Remote(remote) => {
+                    Target::Remote(Remote::new(remote, control))
+                }
+            };
+            let name = function.name.clone();
+            (name.clone(), Arc::new(Function { name, target }))
         };
         Shared {
             groups: model.vpc_links.iter().map(group).collect(),
+            functions: model.functions.values().map(function).collect(),
         }
+    }
+
+    /// Ends the processes of all functions.
+    pub async fn stop(&self) {
+        let local = self.functions.values().filter_map(|it| match &it.target {
+            Target::Local(local) => Some(local.stop()),
+            Target::Remote(_) => None,
+        });
+        futures_util::future::join_all(local).await;
     }
 }
 
@@ -83,6 +118,8 @@ pub struct Route {
 pub enum Integration {
     /// Forwards to an HTTP backend.
     HttpProxy(Box<HttpProxy>),
+    /// Invokes a Lambda function.
+    AwsProxy(Box<AwsProxy>),
     /// Answers by itself.
     Mock(Box<model::Mock>),
     /// Answers 500; the text says why.
@@ -96,17 +133,14 @@ impl Snapshot {
         let identity = Arc::new(Identity {
             instance_id: model.instance_id.clone(),
             pass_underscores: model.http.pass_underscores,
+            trusted_hops: model.http.trusted_hops,
         });
         let mut apis = Vec::with_capacity(model.apis.len());
         for api in &model.apis {
             let own_log = api.access_log.as_ref().map(open_log).transpose()?;
             apis.push(Api {
                 site: Arc::new(api.site.clone()),
-                routes: api
-                    .methods
-                    .iter()
-                    .map(|method| route(method, shared, &identity))
-                    .collect(),
+                routes: routes(api, shared, &identity),
                 gateway_responses: api.gateway_responses.clone(),
                 access_log: own_log.unwrap_or_else(|| access_log.clone()),
                 execution_log: api.execution_log,
@@ -142,17 +176,24 @@ fn open_log(log: &model::AccessLog) -> io::Result<Arc<AccessLog>> {
     }))
 }
 
-fn route(method: &model::Method, shared: &Shared, identity: &Arc<Identity>) -> Route {
+fn routes(api: &model::Api, shared: &Shared, identity: &Arc<Identity>) -> Vec<Route> {
+    let binary: Arc<[Box<str>]> = api.binary_media_types.clone().into();
+    api.methods
+        .iter()
+        .map(|method| route(method, shared, identity, &binary))
+        .collect()
+}
+
+fn route(
+    method: &model::Method,
+    shared: &Shared,
+    identity: &Arc<Identity>,
+    binary: &Arc<[Box<str>]>,
+) -> Route {
     let integration = match &method.integration {
         model::Integration::HttpProxy(proxy) => http_proxy(proxy, shared, identity),
         model::Integration::Mock(mock) => Integration::Mock(mock.clone()),
-        model::Integration::Lambda(lambda) => {
-            let why = format!(
-                "Lambda integrations aren't supported yet, so `{}` can't be called",
-                lambda.function
-            );
-            Integration::Unusable(why.into())
-        }
+        model::Integration::Lambda(lambda) => aws_proxy(lambda, shared, binary),
         model::Integration::Missing => {
             Integration::Unusable("the method has no integration".into())
         }
@@ -165,13 +206,30 @@ fn route(method: &model::Method, shared: &Shared, identity: &Arc<Identity>) -> R
     }
 }
 
+fn aws_proxy(lambda: &model::Lambda, shared: &Shared, binary: &Arc<[Box<str>]>) -> Integration {
+    let (name, _) = function_name(&lambda.function);
+    match shared.functions.get(name) {
+        Some(function) => Integration::AwsProxy(Box::new(AwsProxy::new(
+            lambda.clone(),
+            function.clone(),
+            binary.clone(),
+        ))),
+        None => Integration::Unusable(
+            format!("the function `{name}` isn't configured: add it to `functions:`").into(),
+        ),
+    }
+}
+
 fn http_proxy(proxy: &model::HttpProxy, shared: &Shared, identity: &Arc<Identity>) -> Integration {
     let destination = match &proxy.vpc_link {
         None => {
             let endpoint = endpoint(
                 &proxy.uri.origin,
-                proxy.skip_issuer_check,
-                proxy.server_name.as_deref(),
+                ClientTls::new(
+                    proxy.skip_issuer_check,
+                    proxy.server_name.as_deref(),
+                    proxy.client_certificate.clone(),
+                ),
             );
             Destination::Endpoint(Arc::new(endpoint))
         }
@@ -191,9 +249,7 @@ fn http_proxy(proxy: &model::HttpProxy, shared: &Shared, identity: &Arc<Identity
     )))
 }
 
-fn endpoint(origin: &Origin, skip_issuer_check: bool, server_name: Option<&str>) -> Endpoint {
-    let tls = origin
-        .is_tls
-        .then(|| Arc::new(ClientTls::new(skip_issuer_check, server_name)));
+fn endpoint(origin: &Origin, tls: ClientTls) -> Endpoint {
+    let tls = origin.is_tls.then(|| Arc::new(tls));
     Endpoint::new(&origin.host, origin.port, tls)
 }

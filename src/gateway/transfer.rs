@@ -2,15 +2,22 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use http::{Method, StatusCode};
 
 use super::{compress, reply::Answer, snapshot::Api};
 use crate::{
     config::model::{Policy, TransferMode},
-    integration::{fault_of, http_proxy::response},
+    integration::{
+        aws_proxy::{AwsProxy, Called},
+        fault_of,
+        http_proxy::response,
+        payload::Payload,
+    },
     stream::{
         clocks::Clocks,
         collect::{CollectFault, collect},
+        shaper::Bandwidth,
         source::{Cut, Source as _},
         streamed::StreamedBody,
     },
@@ -53,7 +60,7 @@ pub(super) async fn pass_on(
     response::pass_on(said, &mut fields);
     match policy.mode {
         TransferMode::Stream => {
-            let stream = StreamedBody::new(body, policy.bandwidth, clocks.clone());
+            let stream = StreamedBody::new(Payload::Http(body), policy.bandwidth, clocks.clone());
             let finish = policy
                 .finish_without_client
                 .then_some(policy.limits.deadline);
@@ -81,7 +88,7 @@ async fn buffer(
     policy: &Policy,
     record: &mut Record,
     status: StatusCode,
-    mut fields: Fields,
+    fields: Fields,
     mut body: Body,
     clocks: &Arc<Clocks>,
 ) -> Result<Answer, Fault> {
@@ -101,9 +108,20 @@ async fn buffer(
         context.integration.error = Some(fault.detail.clone());
         fault
     })?;
+    Ok(whole_answer(api, record, status, fields, whole).await)
+}
+
+/// A whole answer, compressed if the API and the client want it.
+async fn whole_answer(
+    api: &Api,
+    record: &Record,
+    status: StatusCode,
+    mut fields: Fields,
+    whole: Bytes,
+) -> Answer {
     let wanted = compress::wanted(
         api.minimum_compression_size,
-        &context.head.fields,
+        &record.context().head.fields,
         &fields,
         whole.len() as u64,
     );
@@ -111,7 +129,37 @@ async fn buffer(
         None => whole,
         Some(coding) => compress::compress(coding, whole, &mut fields).await,
     };
-    Ok(Answer::whole(status, fields, whole))
+    Answer::whole(status, fields, whole)
+}
+
+/// Makes an answer of what a function answered.
+pub(super) async fn of_function(
+    api: &Api,
+    proxy: &AwsProxy,
+    record: &mut Record,
+    called: Called,
+    clocks: &Arc<Clocks>,
+) -> Result<Answer, Fault> {
+    let mut fields = Fields::with_capacity(512);
+    match called {
+        Called::Whole(status, said, whole) => {
+            response::pass_on(said, &mut fields);
+            record.context_mut().integration.ended = Some(clocks.now());
+            clocks.detach();
+            Ok(whole_answer(api, record, status, fields, whole).await)
+        }
+        Called::Stream(status, said, body) => {
+            response::pass_on(said, &mut fields);
+            let bandwidth = proxy.policy().bandwidth;
+            let stream = StreamedBody::new(Payload::Function(body), bandwidth, clocks.clone());
+            let stream = if proxy.has_lambda_limits() {
+                stream.also_within(Bandwidth::LAMBDA)
+            } else {
+                stream
+            };
+            Ok(Answer::streamed(status, fields, stream))
+        }
+    }
 }
 
 fn fault_of_collection(fault: CollectFault, limit: u64) -> Fault {

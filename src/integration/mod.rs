@@ -1,7 +1,9 @@
 //! What a method does: forward to an HTTP backend, answer by itself, or explain why it can't.
 
+pub mod aws_proxy;
 pub mod http_proxy;
 pub mod mock;
+pub mod payload;
 pub mod values;
 
 use std::{
@@ -10,8 +12,13 @@ use std::{
     task::Poll,
 };
 
+use bytes::{Bytes, BytesMut};
+
 use crate::{
-    stream::clocks::Clocks,
+    stream::{
+        clocks::{Clocks, Waiting},
+        request_body::{Pace, RequestBody},
+    },
     types::{
         fault::{Fault, FaultKind},
         outcome::Outcome,
@@ -51,5 +58,32 @@ pub fn fault_of(outcome: Outcome) -> Fault {
             FaultKind::BodyTimeout,
             "the client stopped sending its request body, or sent it too slowly",
         ),
+    }
+}
+
+/// Reads a whole request body, within the limit that it has. The client is waited for meanwhile, not the integration.
+pub async fn gather(body: &mut RequestBody, clocks: &Clocks) -> Result<Bytes, Fault> {
+    let mut whole = BytesMut::new();
+    let mut pace = Pace::default();
+    loop {
+        let polled = poll_fn(|cx| {
+            let polled = body.poll_data(cx);
+            if polled.is_pending() {
+                clocks.wait(Waiting::Upload);
+            }
+            polled
+        });
+        let Some(data) = polled.await else {
+            clocks.wait(Waiting::Integration);
+            return Ok(whole.freeze());
+        };
+        let data = data?;
+        pace.count(data.len() as u64, clocks);
+        // A body that came in one piece stays as it is.
+        if whole.is_empty() && body.length() == Some(data.len() as u64) {
+            clocks.wait(Waiting::Integration);
+            return Ok(data);
+        }
+        whole.extend_from_slice(&data);
     }
 }

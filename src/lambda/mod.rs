@@ -5,9 +5,11 @@
 //! [`invocation::Invocation`] and give its [`output::Output`] as it arrives; what the bytes mean is the caller's
 //! business, since a REST API, a function URL and the Invoke API each read them differently.
 
+pub mod body;
 pub mod function;
 pub mod invocation;
 pub mod local;
+pub mod metadata;
 pub mod output;
 pub mod prelude;
 pub mod remote;

@@ -59,6 +59,7 @@ pub struct Output {
     wire: Wire,
     /// What has been received and not yet been taken.
     early: Bytes,
+    received: u64,
     completion: Option<Completion>,
 }
 
@@ -92,6 +93,7 @@ impl Output {
         Output {
             wire,
             early: Bytes::new(),
+            received: 0,
             completion: None,
         }
     }
@@ -99,6 +101,11 @@ impl Output {
     /// How the invocation ended, once its payload has.
     pub fn completion(&self) -> Option<&Completion> {
         self.completion.as_ref()
+    }
+
+    /// Bytes of payload received so far.
+    pub fn received(&self) -> u64 {
+        self.received
     }
 
     /// Puts back what was taken too much.
@@ -119,7 +126,10 @@ impl Output {
                 return Poll::Ready(None);
             }
             match ready!(self.poll_frame(cx, most)) {
-                Ok(Frame::Data(data)) => self.early = data,
+                Ok(Frame::Data(data)) => {
+                    self.received += data.len() as u64;
+                    self.early = data;
+                }
                 Ok(Frame::End(completion)) => self.completion = Some(completion),
                 Err(cut) => return Poll::Ready(Some(Err(cut))),
             }

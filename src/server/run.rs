@@ -9,7 +9,7 @@ use std::{
 };
 
 use rustls::ServerConfig;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, runtime::Handle};
 use tokio_util::task::TaskTracker;
 
 use super::{
@@ -78,12 +78,13 @@ struct Bound {
     address: SocketAddr,
     tls: Option<Arc<ServerConfig>>,
     h2c: bool,
+    proxy_protocol: bool,
     serves: Serves,
 }
 
 impl Server {
-    /// Starts workers for `model`.
-    pub fn start(model: &Model) -> Result<Server, StartFault> {
+    /// Starts workers for `model`; `control` is where functions are looked after.
+    pub fn start(model: &Model, control: &Handle) -> Result<Server, StartFault> {
         let count = model.workers.unwrap_or_else(available_workers).max(1);
         let mut listeners: Vec<(Bound, Vec<std::net::TcpListener>)> = Vec::new();
         for listener in &model.listeners {
@@ -95,12 +96,13 @@ impl Server {
                     address,
                     tls,
                     h2c: listener.h2c,
+                    proxy_protocol: listener.proxy_protocol,
                     serves: listener.serves,
                 },
                 sockets,
             ));
         }
-        let shared = Arc::new(Shared::new(model));
+        let shared = Arc::new(Shared::new(model, control));
         let conductor = Arc::new(Conductor::default());
         let permits = Arc::new(Permits::new(
             model
@@ -258,6 +260,7 @@ impl Worker {
                         listener,
                         tls: bound.tls,
                         h2c: bound.h2c,
+                        proxy_protocol: bound.proxy_protocol,
                         serves: bound.serves,
                     };
                     let phases = self.conductor.subscribe();

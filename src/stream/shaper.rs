@@ -29,6 +29,13 @@ pub struct Bandwidth {
 }
 
 impl Bandwidth {
+    /// Lambda's own limiter of streamed payloads: 6 MiB at once, then 2 MiB per second (page "Lambda quotas").
+    pub const LAMBDA: Bandwidth = Bandwidth {
+        policy: Policy::Bucket,
+        burst: 6 * 1024 * 1024,
+        rate: 2 * 1024 * 1024,
+    };
+
     /// No limit.
     pub const UNLIMITED: Bandwidth = Bandwidth {
         policy: Policy::Unlimited,

@@ -27,6 +27,8 @@ const BULK: usize = 256 * 1024;
 pub struct StreamedBody<S> {
     source: S,
     shaper: Shaper,
+    /// Another limiter that the stream has to pass, too.
+    second: Option<Box<Shaper>>,
     clocks: Arc<Clocks>,
     transfer: Transfer,
     last_arrival: Tick,
@@ -39,9 +41,30 @@ impl<S: Source> StreamedBody<S> {
         StreamedBody {
             source,
             shaper: Shaper::new(bandwidth, now),
+            second: None,
             clocks,
             transfer: Transfer::default(),
             last_arrival: now,
+        }
+    }
+
+    /// Lets the stream pass a second limiter.
+    #[must_use]
+    pub fn also_within(mut self, bandwidth: Bandwidth) -> StreamedBody<S> {
+        self.second = Some(Box::new(Shaper::new(bandwidth, self.clocks.now())));
+        self
+    }
+
+    fn grant(&mut self) -> Grant {
+        let now = self.clocks.now();
+        let first = self.shaper.grant(now);
+        let Some(second) = &mut self.second else {
+            return first;
+        };
+        match (first, second.grant(now)) {
+            (Grant::Now(one), Grant::Now(other)) => Grant::Now(one.min(other)),
+            (Grant::At(one), Grant::At(other)) => Grant::At(one.max(other)),
+            (Grant::At(at), _) | (_, Grant::At(at)) => Grant::At(at),
         }
     }
 
@@ -50,18 +73,14 @@ impl<S: Source> StreamedBody<S> {
         if let Some(outcome) = self.clocks.verdict() {
             return Poll::Ready(Some(Err(verdict(outcome))));
         }
-        let most = match self.shaper.grant(self.clocks.now()) {
+        let most = match self.grant() {
             Grant::Now(most) => usize::try_from(most).unwrap_or(usize::MAX),
             Grant::At(at) => {
                 self.clocks.pace_until(at);
                 return Poll::Pending;
             }
         };
-        let frame = if self.shaper.is_limiting() {
-            READ
-        } else {
-            BULK
-        };
+        let frame = if self.is_limiting() { READ } else { BULK };
         let polled = self.source.poll_payload(cx, most.min(frame));
         if polled.is_pending() {
             self.clocks.wait(Waiting::Integration);
@@ -77,6 +96,9 @@ impl<S: Source> StreamedBody<S> {
     fn arrived(&mut self, bytes: u64) {
         let now = self.clocks.now();
         self.shaper.spend(bytes);
+        if let Some(second) = &mut self.second {
+            second.spend(bytes);
+        }
         self.transfer.chunks += 1;
         if self.transfer.first_content.is_some() {
             let gap = now.since(self.last_arrival).as_micros() as u64;
@@ -88,7 +110,7 @@ impl<S: Source> StreamedBody<S> {
 
     /// Whether the stream is beyond its free bytes, and is being held back.
     pub fn is_limiting(&self) -> bool {
-        self.shaper.is_limiting()
+        self.shaper.is_limiting() || self.second.as_ref().is_some_and(|it| it.is_limiting())
     }
 
     /// Arrivals so far. Bytes are counted where they leave.

@@ -25,6 +25,16 @@ fn aws_says(kind: FaultKind) -> Option<&'static str> {
         FaultKind::AnswerTooLarge => {
             "Execution failed due to configuration error: Integration response of reported length exceeds limit"
         }
+        FaultKind::FunctionFailed => {
+            "Lambda execution failed with status 200 due to customer function error, or Execution failed due to configuration \
+             error: Malformed Lambda proxy response"
+        }
+        FaultKind::BadPrelude => {
+            "Execution failed due to configuration error: Malformed Lambda proxy response"
+        }
+        FaultKind::InvokeRefused => {
+            "Execution failed due to configuration error: Lambda invocation failed"
+        }
         FaultKind::Misconfigured => "Execution failed due to configuration error",
         FaultKind::NotEnforced => "Execution failed due to configuration error: Authorizer error",
         FaultKind::NoRoute => {

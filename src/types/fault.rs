@@ -140,6 +140,12 @@ pub enum FaultKind {
     AnswerTruncated,
     /// A buffered answer over the limit.
     AnswerTooLarge,
+    /// A function's error, or a whole result that can't be a response.
+    FunctionFailed,
+    /// A streamed response without a valid prelude.
+    BadPrelude,
+    /// Lambda didn't take the call.
+    InvokeRefused,
     /// `timeoutInMillis` ran out before the head.
     Deadline,
     /// The integration was silent for the idle limit before the head.
@@ -176,6 +182,11 @@ const SERVER_ERROR: &str = "InternalServerErrorException";
 const BAD_REQUEST: &str = "BadRequestException";
 
 impl FaultKind {
+    /// Whether Lambda's own API said no.
+    pub const fn is_refused_call(self) -> bool {
+        matches!(self, FaultKind::InvokeRefused)
+    }
+
     /// The fault table.
     #[rustfmt::skip]
     pub const fn row(self) -> Row {
@@ -223,6 +234,10 @@ impl FaultKind {
             K::AnswerTruncated => row!(502 IntegrationFailure SERVER_ERROR, INTERNAL;
                                        Integration IntegrationTruncated "truncated"),
             K::AnswerTooLarge => row!(500 ApiConfigurationError SERVER_ERROR, INTERNAL; Integration Limit "answer_too_large"),
+            K::FunctionFailed => row!(502 Default5xx SERVER_ERROR, INTERNAL; Integration IntegrationFailed "function_failed"),
+            K::BadPrelude => row!(500 Default5xx SERVER_ERROR, INTERNAL; Integration IntegrationFailed "bad_prelude"),
+            K::InvokeRefused => row!(500 ApiConfigurationError SERVER_ERROR, INTERNAL;
+                                     Integration IntegrationFailed "invoke_refused"),
             K::Deadline => row!(504 IntegrationTimeout SERVER_ERROR, "Endpoint request timed out";
                                 Integration Deadline "deadline"),
             K::Idle => row!(504 IntegrationTimeout SERVER_ERROR, "Endpoint request timed out"; Integration Idle "idle"),

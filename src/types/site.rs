@@ -19,6 +19,8 @@ pub struct Site {
     pub endpoint_type: &'static str,
     /// Where the API is mounted, without a trailing slash; empty at the root.
     pub base_path: Box<str>,
+    /// Whether host names of its own lead to it (a custom domain), rather than any.
+    pub has_own_domain: bool,
     /// Names and values, sorted by name.
     pub stage_variables: Vec<(Box<str>, Box<str>)>,
 }

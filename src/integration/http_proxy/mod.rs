@@ -5,13 +5,12 @@ pub mod response;
 
 use std::{future::poll_fn, sync::Arc, time::Duration};
 
-use bytes::{Bytes, BytesMut};
 use tokio::sync::oneshot;
 
-use super::under_clocks;
+use super::{gather, under_clocks};
 use crate::{
     config::model,
-    stream::{arena::READ, clocks::Clocks, request_body::RequestBody, source::Source as _},
+    stream::{arena::READ, clocks::Clocks, request_body::RequestBody, source::Source},
     types::{
         context::Context,
         fault::{Fault, FaultKind},
@@ -31,6 +30,8 @@ pub struct Identity {
     pub instance_id: Box<str>,
     /// Whether header names with `_` are passed on.
     pub pass_underscores: bool,
+    /// Proxies before the gateway whose word about clients' addresses is taken.
+    pub trusted_hops: usize,
 }
 
 /// An HTTP_PROXY integration.
@@ -75,7 +76,7 @@ impl HttpProxy {
         clocks.call(&policy.limits);
         context.integration.started = Some(clocks.now());
         let whole = if self.model.needs_body() {
-            Some(under_clocks(clocks, gather(&mut body)).await?)
+            Some(under_clocks(clocks, gather(&mut body, clocks)).await?)
         } else {
             None
         };
@@ -129,20 +130,12 @@ impl HttpProxy {
 }
 
 /// Reads what a backend still has to say to a client that is gone.
-pub fn finish_without_client(body: Body, limit: Duration) {
+pub fn finish_without_client(body: impl Source + Send + 'static, limit: Duration) {
     tokio::spawn(async move {
         let _ = tokio::time::timeout(limit, read_to_the_end(body)).await;
     });
 }
 
-async fn read_to_the_end(mut body: Body) {
+async fn read_to_the_end(mut body: impl Source) {
     while let Some(Ok(_)) = poll_fn(|cx| body.poll_payload(cx, READ)).await {}
-}
-
-async fn gather(body: &mut RequestBody) -> Result<Bytes, Fault> {
-    let mut whole = BytesMut::new();
-    while let Some(data) = poll_fn(|cx| body.poll_data(cx)).await {
-        whole.extend_from_slice(&data?);
-    }
-    Ok(whole.freeze())
 }

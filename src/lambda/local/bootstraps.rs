@@ -12,9 +12,19 @@ use std::{
 use crate::types::ids::random;
 
 /// The files of both runtimes.
-const FILES: [(&str, &str); 2] = [
+const FILES: [(&str, &str); 6] = [
     ("node.mjs", include_str!("../bootstrap/node.mjs")),
+    ("node_api.mjs", include_str!("../bootstrap/node_api.mjs")),
+    (
+        "node_stream.mjs",
+        include_str!("../bootstrap/node_stream.mjs"),
+    ),
     ("python.py", include_str!("../bootstrap/python.py")),
+    ("python_api.py", include_str!("../bootstrap/python_api.py")),
+    (
+        "python_stream.py",
+        include_str!("../bootstrap/python_stream.py"),
+    ),
 ];
 
 static CURRENT: Mutex<Weak<Bootstraps>> = Mutex::new(Weak::new());

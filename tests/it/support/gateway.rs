@@ -102,7 +102,7 @@ impl Gateway {
         let model = loaded
             .model
             .unwrap_or_else(|| panic!("{}", render(&loaded.diagnostics, false)));
-        let server = Server::start(&model).unwrap();
+        let server = Server::start(&model, &tokio::runtime::Handle::current()).unwrap();
         let address = server.addresses()[0].0;
         Gateway {
             server: Some(server),

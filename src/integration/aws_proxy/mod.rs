@@ -1,0 +1,338 @@
+//! AWS_PROXY: the request becomes an event, and what the function makes of it a response.
+
+mod event;
+mod media;
+mod result;
+
+use std::{future::poll_fn, sync::Arc};
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+
+use super::{fault_of, gather, under_clocks};
+use crate::{
+    config::model::{self, TransferMode},
+    lambda::{
+        body::{Body, Raw},
+        function::Function,
+        invocation::{Invocation, InvokeFault, Source as CallSource},
+        output::{Invoked, Output},
+        prelude::{self, Metadata, Reader},
+    },
+    stream::{
+        arena::READ,
+        clocks::{Clocks, Waiting},
+        collect::{CollectFault, collect},
+        request_body::RequestBody,
+    },
+    types::{
+        context::Context,
+        fault::{Fault, FaultKind},
+        fields::Fields,
+        ids::{self, RequestId},
+        known::Known,
+    },
+};
+
+/// Bytes of an event (page "Lambda quotas").
+pub const MOST_EVENT: usize = 6 * 1024 * 1024;
+/// Bytes of a whole result: Lambda's own limit has room for its envelope.
+pub const MOST_RESULT: u64 = 6 * 1024 * 1024 + 100;
+/// From this size on, JSON isn't a worker's business.
+const HEAVY: usize = 128 * 1024;
+
+/// An AWS_PROXY integration.
+#[derive(Debug)]
+pub struct AwsProxy {
+    model: model::Lambda,
+    function: Arc<Function>,
+    binary: Arc<[Box<str>]>,
+}
+
+/// What a function answered.
+#[derive(Debug)]
+pub enum Called {
+    /// A whole response.
+    Whole(StatusCode, Fields, Bytes),
+    /// A head, and the payload as it comes.
+    Stream(StatusCode, Fields, Body),
+}
+
+impl AwsProxy {
+    /// An integration that invokes `function`; `binary` are the API's binary media types.
+    pub fn new(model: model::Lambda, function: Arc<Function>, binary: Arc<[Box<str>]>) -> AwsProxy {
+        AwsProxy {
+            model,
+            function,
+            binary,
+        }
+    }
+
+    /// Limits and timeouts.
+    pub fn policy(&self) -> &model::Policy {
+        &self.model.policy
+    }
+
+    /// Whether streams also pass Lambda's own limiter.
+    pub fn has_lambda_limits(&self) -> bool {
+        self.model.answers.lambda_limits
+    }
+
+    /// Invokes the function and waits for its whole result, or for the head of its stream.
+    pub async fn call(
+        &self,
+        context: &mut Context,
+        mut body: RequestBody,
+        clocks: &Arc<Clocks>,
+    ) -> Result<Called, Fault> {
+        let policy = &self.model.policy;
+        body.limit(policy.request_body)?;
+        clocks.call(&policy.limits);
+        context.integration.started = Some(clocks.now());
+        let whole = under_clocks(clocks, gather(&mut body, clocks)).await?;
+        let called = self.invoke(context, &whole, clocks).await;
+        let mut called = called.inspect_err(|fault| {
+            context.integration.error = Some(fault.detail.clone());
+            context.integration.ended = Some(clocks.now());
+        })?;
+        let (Called::Whole(status, fields, _) | Called::Stream(status, fields, _)) = &mut called;
+        context.integration.all_headers = Some(clocks.now());
+        context.integration.status = Some(status.as_u16());
+        fields.push_known(Known::XAmznTraceId, b"X-Amzn-Trace-Id", &trace(context));
+        Ok(called)
+    }
+
+    async fn invoke(
+        &self,
+        context: &mut Context,
+        body: &Bytes,
+        clocks: &Arc<Clocks>,
+    ) -> Result<Called, Fault> {
+        let request_id = RequestId::random();
+        context.integration.request_id = Some(request_id);
+        let invocation = Invocation {
+            event: self.event(context, body)?,
+            mode: self.model.policy.mode,
+            request_id,
+            trace: trace(context).into(),
+            client_context: None,
+            function: Some(self.model.function.clone()),
+            qualifier: None,
+            wants_log: false,
+            runs_on: self.model.policy.finish_without_client,
+            source: source(context),
+        };
+        let call = async {
+            self.function
+                .invoke(invocation, clocks)
+                .await
+                .map_err(fault_of_call)
+        };
+        let invoked = under_clocks(clocks, call).await.inspect_err(|fault| {
+            context.integration.endpoint_status = fault.kind.is_refused_call().then_some(500);
+        })?;
+        context.integration.endpoint_status = Some(200);
+        match self.model.policy.mode {
+            TransferMode::Buffered => self.buffered(context, invoked, clocks).await,
+            TransferMode::Stream => {
+                under_clocks(clocks, self.streamed(context, invoked, clocks)).await
+            }
+        }
+    }
+
+    fn event(&self, context: &Context, body: &Bytes) -> Result<Bytes, Fault> {
+        let event = event::build(context, body, &self.binary);
+        if event.len() > MOST_EVENT {
+            let detail = format!(
+                "the event has {} bytes: request must be smaller than {MOST_EVENT} bytes for the InvokeFunction operation",
+                event.len()
+            );
+            return Err(Fault::because(
+                FaultKind::InvokeRefused,
+                "event_too_large",
+                detail,
+            ));
+        }
+        Ok(event.into())
+    }
+
+    async fn buffered(
+        &self,
+        context: &mut Context,
+        invoked: Invoked,
+        clocks: &Arc<Clocks>,
+    ) -> Result<Called, Fault> {
+        let mut raw = Raw(invoked.output);
+        let collected = collect(&mut raw, MOST_RESULT, clocks, &mut context.transfer).await;
+        let json = collected.map_err(fault_of_collection)?;
+        if let Some(error) = raw.0.completion().and_then(|it| it.error.as_ref()) {
+            let said = String::from_utf8_lossy(json.get(..1024).unwrap_or(&json));
+            let detail = format!("the function failed ({}): {said}", error.code);
+            return Err(Fault::new(FaultKind::FunctionFailed, detail));
+        }
+        let accept = context.head.fields.get(Known::Accept).map(<[u8]>::to_vec);
+        let binary = self.binary.clone();
+        let read = move || result::read(&json, accept.as_deref(), &binary);
+        let outcome = if context.transfer.chunks > 0 && read_is_heavy(&raw) {
+            tokio::task::spawn_blocking(read)
+                .await
+                .unwrap_or_else(|error| {
+                    Err(Fault::new(FaultKind::FunctionFailed, error.to_string()))
+                })?
+        } else {
+            read()?
+        };
+        Ok(Called::Whole(outcome.status, outcome.fields, outcome.body))
+    }
+
+    async fn streamed(
+        &self,
+        context: &Context,
+        invoked: Invoked,
+        clocks: &Arc<Clocks>,
+    ) -> Result<Called, Fault> {
+        let answers = &self.model.answers;
+        let reader = Reader::Api {
+            header_arrays: answers.header_arrays,
+        };
+        let mut output = invoked.output;
+        let Metadata { status, mut fields } = self.prelude(&mut output, reader, clocks).await?;
+        if !fields.has(Known::ContentType) {
+            fields.push_known(
+                Known::ContentType,
+                b"Content-Type",
+                answers.default_content_type.as_bytes(),
+            );
+        }
+        let is_bodyless = context.method == Method::HEAD;
+        let length = content_length(&fields).filter(|_| !is_bodyless);
+        Ok(Called::Stream(
+            status,
+            fields,
+            Body::new(output, length, u64::MAX),
+        ))
+    }
+
+    async fn prelude(
+        &self,
+        output: &mut Output,
+        reader: Reader,
+        clocks: &Clocks,
+    ) -> Result<Metadata, Fault> {
+        let mut parser = prelude::Parser::default();
+        loop {
+            let piece = poll_fn(|cx| {
+                let polled = output.poll_payload(cx, READ);
+                if polled.is_pending() {
+                    clocks.wait(Waiting::Integration);
+                }
+                polled
+            });
+            let piece = match piece.await {
+                Some(Ok(piece)) => piece,
+                Some(Err(cut)) => return Err(Fault::new(FaultKind::BadPrelude, cut.detail)),
+                None => return Err(self.ended_early(output, &parser)),
+            };
+            clocks.progress();
+            let found = parser.feed(&piece, reader).map_err(|fault| {
+                Fault::new(
+                    FaultKind::BadPrelude,
+                    format!("the function's streamed response is malformed: {fault}"),
+                )
+            })?;
+            if let Some((metadata, payload)) = found {
+                output.put_back(payload);
+                return Ok(metadata);
+            }
+        }
+    }
+
+    /// A stream that was over before its prelude: because the function failed, or because it is none.
+    fn ended_early(&self, output: &Output, parser: &prelude::Parser) -> Fault {
+        let Some(error) = output.completion().and_then(|it| it.error.as_ref()) else {
+            let why = parser.ended();
+            return Fault::new(
+                FaultKind::BadPrelude,
+                format!("the function's streamed response is malformed: {why}"),
+            );
+        };
+        let kind = if self.model.answers.function_error_status == StatusCode::BAD_GATEWAY {
+            FaultKind::FunctionFailed
+        } else {
+            FaultKind::BadPrelude
+        };
+        let detail = format!("the function failed before its response began: {error}");
+        Fault::because(kind, "function_failed", detail)
+    }
+}
+
+fn read_is_heavy(raw: &Raw) -> bool {
+    raw.0.received() > HEAVY as u64
+}
+
+fn content_length(fields: &Fields) -> Option<u64> {
+    std::str::from_utf8(fields.get(Known::ContentLength)?)
+        .ok()?
+        .parse()
+        .ok()
+}
+
+/// The trace that the function continues, and that the client is told: the request's root, with a parent of ours.
+fn trace(context: &Context) -> Vec<u8> {
+    let said = &context.trace;
+    let has = |key: &[u8]| {
+        said.split(|byte| *byte == b';')
+            .any(|part| part.trim_ascii().starts_with(key))
+    };
+    let mut trace = said.to_vec();
+    if !has(b"Parent=") {
+        trace.extend_from_slice(format!(";Parent={:016x}", ids::random()).as_bytes());
+    }
+    if !has(b"Sampled=") {
+        trace.extend_from_slice(b";Sampled=0");
+    }
+    trace
+}
+
+fn source(context: &Context) -> Option<CallSource> {
+    let site = context.site.as_deref()?;
+    let path = context.resource.as_deref().map_or("/", |it| &it.path);
+    Some(CallSource {
+        arn: format!(
+            "arn:aws:execute-api:{}:{}:{}/{}/{}{path}",
+            site.region, site.account_id, site.api_id, site.stage, context.method
+        )
+        .into(),
+        api_id: site.api_id.clone(),
+    })
+}
+
+fn fault_of_call(fault: InvokeFault) -> Fault {
+    match fault {
+        InvokeFault::Failed(fault) => fault,
+        InvokeFault::Refused(refusal) => {
+            let detail = format!(
+                "Lambda refused to invoke the function: {} {}: {}",
+                refusal.status, refusal.error_type, refusal.message
+            );
+            Fault::new(FaultKind::InvokeRefused, detail)
+        }
+    }
+}
+
+fn fault_of_collection(fault: CollectFault) -> Fault {
+    use crate::types::outcome::Outcome;
+    match fault {
+        CollectFault::TooLarge => Fault::because(
+            FaultKind::FunctionFailed,
+            "result_too_large",
+            format!(
+                "the function's result is larger than the {MOST_RESULT} bytes that Lambda passes on whole"
+            ),
+        ),
+        CollectFault::Cut(cut) if cut.outcome == Outcome::IntegrationTruncated => {
+            Fault::new(FaultKind::FunctionFailed, cut.detail)
+        }
+        CollectFault::Cut(cut) => fault_of(cut.outcome),
+    }
+}

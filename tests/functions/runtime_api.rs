@@ -56,6 +56,13 @@ async fn an_event_comes_with_its_headers_in_awss_case_and_without_empty_ones() {
     assert!(headers["Lambda-Runtime-Invocation-Id"].is_string());
     let (payload, _) = lab.run(json!([["headers"]])).await;
     assert!(!payload.contains("Client-Context"), "{payload}");
+    let mut call = invocation(json!([["headers"]]));
+    call.function = Some("arn:aws:lambda:us-east-1:1:function:chat:beta".into());
+    let (payload, _) = lab.invoke(call).await.unwrap().rest().await;
+    assert!(
+        payload.contains(":123456789012:function:chat:beta"),
+        "{payload}"
+    );
 }
 
 #[tokio::test]

@@ -187,6 +187,7 @@ impl Drop for Lab {
 /// An invocation with these steps.
 pub fn invocation(steps: Value) -> Invocation {
     Invocation {
+        function: None,
         event: Bytes::from(json!({ "do": steps }).to_string()),
         mode: TransferMode::Stream,
         request_id: RequestId::random(),
@@ -248,6 +249,17 @@ impl Answer {
         }
         (payload, self.output.completion().cloned().unwrap())
     }
+}
+
+/// The processes that were started in a directory.
+pub fn processes_in(directory: &Path) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let is_in = |id: &u32| {
+        let own = fs::read_link(format!("/proc/{id}/cwd"));
+        own.is_ok_and(|own| own == directory)
+    };
+    ids.filter(is_in).collect()
 }
 
 /// The error of a completion.

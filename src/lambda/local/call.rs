@@ -272,6 +272,7 @@ mod tests {
 
     fn call() -> (Call, Ends) {
         let invocation = Invocation {
+            function: None,
             event: Bytes::from_static(b"{}"),
             mode: TransferMode::Stream,
             request_id: RequestId::random(),

@@ -15,11 +15,11 @@
 #[path = "functions/support.rs"]
 mod support;
 
-use std::{fs, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use futures_util::{StreamExt as _, stream};
 use serde_json::{Value, json};
-use support::{Answer, Lab, invocation, nothing, processes_in, until};
+use support::{Answer, Lab, invocation, nothing, until};
 
 const INVOCATIONS: usize = 300;
 
@@ -60,6 +60,17 @@ async fn run(lab: &Lab, number: usize) {
     } else {
         answer.next().await;
     }
+}
+
+/// The processes that were started in a directory.
+fn processes_in(directory: &Path) -> Vec<u32> {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let is_in = |id: &u32| {
+        let own = fs::read_link(format!("/proc/{id}/cwd"));
+        own.is_ok_and(|own| own == directory)
+    };
+    ids.filter(is_in).collect()
 }
 
 fn descriptors() -> usize {

@@ -251,17 +251,6 @@ impl Answer {
     }
 }
 
-/// The processes that were started in a directory.
-pub fn processes_in(directory: &Path) -> Vec<u32> {
-    let entries = fs::read_dir("/proc").unwrap().flatten();
-    let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    let is_in = |id: &u32| {
-        let own = fs::read_link(format!("/proc/{id}/cwd"));
-        own.is_ok_and(|own| own == directory)
-    };
-    ids.filter(is_in).collect()
-}
-
 /// The error of a completion.
 pub fn error(completion: &Completion) -> &FunctionError {
     completion.error.as_ref().expect("it should have failed")

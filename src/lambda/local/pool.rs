@@ -196,6 +196,13 @@ impl Pool {
         }
     }
 
+    /// An invocation of this environment was cancelled. Runtimes may take that badly, and exit; it isn't their failure.
+    pub(super) fn cancelled(&self, environment: u64) {
+        if let Some(record) = self.fleet().environments.get_mut(&environment) {
+            record.is_proven = true;
+        }
+    }
+
     /// An invocation no longer occupies its environment.
     pub(super) fn release(&self, environment: u64) {
         let mut fleet = self.fleet();
@@ -246,9 +253,7 @@ impl Pool {
         drop(fleet);
         for call in waiting {
             self.counters.errors.fetch_add(1, Relaxed);
-            if call.fail(failure).is_some() {
-                tracing::info!(target: "function", "{}", call.end_line());
-            }
+            call.fail(failure);
         }
     }
 

@@ -31,7 +31,7 @@ use sluicegate::{
         context::Context,
         fields::Fields,
         outcome::Outcome,
-        peer::Peer,
+        peer::{Peer, Serves},
         template::{Escape, Template},
     },
 };
@@ -180,7 +180,10 @@ fn paced(bandwidth: Bandwidth, mut left: u64) -> Tick {
 fn context() -> Context {
     let address = "127.0.0.1:8080".parse().unwrap();
     let head = judge(HEAD, SIZES).unwrap().unwrap().head;
-    let mut context = Context::open(Arc::new(Peer::new(address, address, None)), head);
+    let mut context = Context::open(
+        Arc::new(Peer::new(address, address, None, Serves::Apis)),
+        head,
+    );
     context.status = Some(200);
     context.transfer.bytes = 123_456;
     context.transfer.chunks = 321;

@@ -74,8 +74,10 @@ pub fn judge(bytes: &[u8], sizes: Sizes) -> Result<Option<Judged>, Refused> {
     let Some(end) = line_end(rest, 0).map_err(|_| control())? else {
         return if rest.len() > sizes.line {
             Err(too_long(sizes).into())
-        } else {
+        } else if begins_with_method(rest) {
             Ok(None)
+        } else {
+            Err(bad("bad_method", "the method isn't a token").into())
         };
     };
     if end > sizes.line {
@@ -98,6 +100,12 @@ pub fn judge(bytes: &[u8], sizes: Sizes) -> Result<Option<Judged>, Refused> {
     };
     let judged = assemble(&line, fields, start + end + 2 + length).map_err(refused)?;
     Ok(Some(judged))
+}
+
+/// Whether the beginning of a line can still become a request line: noise isn't waited for.
+fn begins_with_method(line: &[u8]) -> bool {
+    let method = line.split(|byte| matches!(byte, b' ' | b'\r')).next();
+    method.is_none_or(|method| is_token(method) || line.is_empty() || line == b"\r")
 }
 
 fn skip_empty_lines(bytes: &[u8]) -> usize {
@@ -221,11 +229,16 @@ fn assemble(line: &Line, fields: Fields, length: usize) -> Result<Judged, Fault>
     let host = host(&fields, is_11)?;
     let authority = line.authority.clone().unwrap_or_else(|| host.into());
     let expects_continue = expects_continue(&fields)? && is_11 && framing.is_some();
-    let keeps_alive = if is_11 {
-        !fields.lists(Known::Connection, b"close")
-    } else {
-        fields.lists(Known::Connection, b"keep-alive") && !fields.lists(Known::Connection, b"close")
-    };
+    // Peers disagree about bodies of GET and HEAD, and about names that only look like the framing's: nothing may follow.
+    let is_doubtful = matches!(line.method, Method::GET | Method::HEAD) && framing.is_some()
+        || fields.iter().any(|field| field.resembles_framing());
+    let keeps_alive = !is_doubtful
+        && if is_11 {
+            !fields.lists(Known::Connection, b"close")
+        } else {
+            fields.lists(Known::Connection, b"keep-alive")
+                && !fields.lists(Known::Connection, b"close")
+        };
     let head = RequestHead {
         authority,
         fields,

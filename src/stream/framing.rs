@@ -1,5 +1,7 @@
 //! Where a message's body ends (RFC 9112, sections 6 and 7), followed over any split of its bytes.
 
+use std::ops::Range;
+
 use bytes::{Buf, BytesMut};
 
 use crate::types::fields::{FieldFault, Fields};
@@ -66,7 +68,8 @@ impl Framing {
 
     /// Takes this body's bytes from the front of `data` and leaves exactly their payload there.
     ///
-    /// Returns what came after the body's end, which belongs to the next message.
+    /// Returns what came after the body's end, which belongs to the next message. On a fault, `data` holds the payload
+    /// from before it.
     pub fn decode(&mut self, data: &mut BytesMut) -> Result<Option<BytesMut>, FramingFault> {
         match self {
             Framing::UntilClose => Ok(None),
@@ -96,6 +99,8 @@ fn surplus(data: &mut BytesMut, at: usize) -> Option<BytesMut> {
 enum State {
     #[default]
     Size,
+    /// White space after a size, which only an extension may follow (RFC 9112, section 7.1.1).
+    Space,
     Extension,
     SizeEnd,
     Data,
@@ -118,31 +123,42 @@ pub struct Chunked {
 
 impl Chunked {
     fn decode(&mut self, data: &mut BytesMut) -> Result<Option<BytesMut>, FramingFault> {
-        let (mut at, mut from, mut to) = (0, 0, 0);
+        let (mut at, mut payload) = (0, 0..0);
+        let scanned = self.scan(data, &mut at, &mut payload);
+        let rest = surplus(data, at);
+        data.truncate(payload.end);
+        data.advance(payload.start);
+        scanned.map(|()| rest)
+    }
+
+    /// Reads from `at` on, and gathers the payload in one place of `data`.
+    fn scan(
+        &mut self,
+        data: &mut BytesMut,
+        at: &mut usize,
+        payload: &mut Range<usize>,
+    ) -> Result<(), FramingFault> {
         while self.state != State::End {
             if self.state == State::Data {
-                let run = self.left.min((data.len() - at) as u64) as usize;
-                if to == from {
-                    (from, to) = (at, at);
+                let run = self.left.min((data.len() - *at) as u64) as usize;
+                if payload.start == payload.end {
+                    *payload = *at..*at;
                 } else {
-                    data.copy_within(at..at + run, to);
+                    data.copy_within(*at..*at + run, payload.end);
                 }
-                to += run;
-                at += run;
+                payload.end += run;
+                *at += run;
                 self.left -= run as u64;
                 if self.left > 0 {
                     break;
                 }
                 self.state = State::DataCr;
             }
-            let Some(byte) = data.get(at) else { break };
+            let Some(byte) = data.get(*at) else { break };
             self.state = self.framing_byte(*byte)?;
-            at += 1;
+            *at += 1;
         }
-        let rest = surplus(data, at);
-        data.truncate(to);
-        data.advance(from);
-        Ok(rest)
+        Ok(())
     }
 
     #[inline]
@@ -159,10 +175,16 @@ impl Chunked {
                 Ok(State::Size)
             }
             (State::Size, b'\r') if self.digits > 0 => Ok(State::SizeEnd),
-            (State::Size, b';' | b' ' | b'\t') if self.digits > 0 => self.extension_byte(),
+            (State::Size, b';') if self.digits > 0 => self.extension_byte(State::Extension),
+            (State::Size, b' ' | b'\t') if self.digits > 0 => self.extension_byte(State::Space),
             (State::Size, _) => Err(FramingFault::Size),
+            (State::Space, b' ' | b'\t') => self.extension_byte(State::Space),
+            (State::Space, b';') => self.extension_byte(State::Extension),
+            (State::Space, _) => Err(FramingFault::Size),
             (State::Extension, b'\r') => Ok(State::SizeEnd),
-            (State::Extension, b' '..=b'~' | b'\t' | 0x80..) => self.extension_byte(),
+            (State::Extension, b' '..=b'~' | b'\t' | 0x80..) => {
+                self.extension_byte(State::Extension)
+            }
             (State::Extension, _) => Err(FramingFault::Extension),
             (State::SizeEnd, b'\n') => {
                 self.digits = 0;
@@ -179,12 +201,12 @@ impl Chunked {
         }
     }
 
-    fn extension_byte(&mut self) -> Result<State, FramingFault> {
+    fn extension_byte(&mut self, next: State) -> Result<State, FramingFault> {
         self.extensions += 1;
         if self.extensions > MOST_EXTENSIONS {
             Err(FramingFault::Extension)
         } else {
-            Ok(State::Extension)
+            Ok(next)
         }
     }
 

@@ -144,12 +144,11 @@ async fn item_164_stalled_handshakes_block_nobody() {
     assert_eq!(client.answer().await.1, "ok");
 }
 
-/// A TLS backend with this certificate, which answers every connection once.
-async fn tls_backend(
+fn acceptor(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     protocol: &str,
-) -> u16 {
+) -> TlsAcceptor {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -159,7 +158,16 @@ async fn tls_backend(
         .with_single_cert(chain, key)
         .unwrap();
     config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    TlsAcceptor::from(Arc::new(config))
+}
+
+/// A TLS backend with this certificate, which answers every connection once.
+async fn tls_backend(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    protocol: &str,
+) -> u16 {
+    let acceptor = acceptor(chain, key, protocol);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
@@ -274,6 +282,49 @@ async fn skipping_the_issuer_skips_neither_dates_nor_names() {
             (504, &"tls_failed".into()),
             "{name}"
         );
+    }
+}
+
+/// TLS reads ahead: a second answer may wait in its buffer although the socket is silent.
+#[tokio::test]
+async fn item_129_an_answer_that_waits_inside_tls_is_never_delivered() {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    named(&mut params);
+    let certificate = params.self_signed(&key).unwrap();
+    let acceptor = acceptor(
+        vec![certificate.der().clone()],
+        PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        "http/1.1",
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let api = document(&proxy(
+        "/{proxy+}",
+        ([127, 0, 0, 1], port).into(),
+        // The gateway reads no more than may leave.
+        "tlsConfig: {insecureSkipVerification: true}\nresponseTransferMode: STREAM\n\
+         x-sluicegate-stream: {burstBytes: 10, rateBytesPerSecond: 1000}",
+    ));
+    let api = api.replace(
+        &format!("http://127.0.0.1:{port}"),
+        &format!("https://localhost:{port}"),
+    );
+    let gateway = Gateway::start("", &api);
+    let mut client = Client::connect(gateway.address).await;
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        client.send("GET /x HTTP/1.1\r\nHost: test\r\n\r\n").await;
+        let (tcp, _) = within(listener.accept()).await.unwrap();
+        let mut conn = Client::over(within(acceptor.accept(tcp)).await.unwrap());
+        conn.head().await;
+        conn.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")
+            .await;
+        client.head().await;
+        conn.send("0123456789HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+            .await;
+        client.expect("0123456789").await;
+        open.push(conn);
     }
 }
 

@@ -26,7 +26,7 @@ pub struct Sizes {
 }
 
 /// Field lines of a head.
-const MOST_FIELDS: usize = 100;
+pub const MOST_FIELDS: usize = 100;
 /// Empty lines before a request line that are passed over.
 const MOST_EMPTY_LINES: usize = 8;
 
@@ -92,8 +92,7 @@ pub fn judge(bytes: &[u8], sizes: Sizes) -> Result<Option<Judged>, Refused> {
     let parsed = Fields::parse(block, MOST_FIELDS).map_err(|fault| refused(field_fault(fault)))?;
     let size = parsed.as_ref().map_or(block.len(), |(_, length)| *length);
     if size > sizes.fields {
-        let detail = format!("the header is larger than {} bytes", sizes.fields);
-        return Err(refused(Fault::new(FaultKind::HeadTooLarge, detail)));
+        return Err(refused(too_large(sizes)));
     }
     let Some((fields, length)) = parsed else {
         return Ok(None);
@@ -123,7 +122,17 @@ fn control() -> Fault {
     )
 }
 
-fn too_long(sizes: Sizes) -> Fault {
+/// The fault of a header over its limits.
+pub fn too_large(sizes: Sizes) -> Fault {
+    let detail = format!(
+        "the header is larger than {} bytes or {MOST_FIELDS} fields",
+        sizes.fields
+    );
+    Fault::new(FaultKind::HeadTooLarge, detail)
+}
+
+/// The fault of a request line over its limit.
+pub fn too_long(sizes: Sizes) -> Fault {
     Fault::new(
         FaultKind::TargetTooLong,
         format!("the request line is longer than {} bytes", sizes.line),

@@ -10,7 +10,7 @@ pub mod registry;
 pub mod run;
 pub mod tls;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use crate::{config::model::Http, gateway::Gateway, types::peer::Peer};
 use registry::Handle;
@@ -22,6 +22,8 @@ pub struct Service {
     pub gateway: Gateway,
     /// Limits on heads and connections.
     pub http: Http,
+    /// The server is about to drain: replies ask their clients to connect anew, elsewhere.
+    pub is_leaving: AtomicBool,
 }
 
 /// A connection's own facts.

@@ -177,10 +177,9 @@ impl Chunked {
             (State::Size, b'\r') if self.digits > 0 => Ok(State::SizeEnd),
             (State::Size, b';') if self.digits > 0 => self.extension_byte(State::Extension),
             (State::Size, b' ' | b'\t') if self.digits > 0 => self.extension_byte(State::Space),
-            (State::Size, _) => Err(FramingFault::Size),
             (State::Space, b' ' | b'\t') => self.extension_byte(State::Space),
             (State::Space, b';') => self.extension_byte(State::Extension),
-            (State::Space, _) => Err(FramingFault::Size),
+            (State::Size | State::Space, _) => Err(FramingFault::Size),
             (State::Extension, b'\r') => Ok(State::SizeEnd),
             (State::Extension, b' '..=b'~' | b'\t' | 0x80..) => {
                 self.extension_byte(State::Extension)

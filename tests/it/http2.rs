@@ -237,7 +237,25 @@ async fn items_101_to_107_heads_that_http2_allows_are_judged_like_all() {
         .header("x", "y".repeat(10_300))
         .body(())
         .unwrap();
-    for (request, code) in [(mismatch, 400), (climbing, 400), (large, 431)] {
+    let long = Request::get(format!("http://test/{}", "a".repeat(8200)))
+        .body(())
+        .unwrap();
+    let many = (0..101).fold(Request::get("http://test/x"), |request, _| {
+        request.header("x", "y")
+    });
+    let lengths = Request::get("http://test/x")
+        .header("content-length", "0")
+        .header("content-length", "0")
+        .body(())
+        .unwrap();
+    for (request, code) in [
+        (mismatch, 400),
+        (climbing, 400),
+        (large, 431),
+        (long, 414),
+        (many.body(()).unwrap(), 431),
+        (lengths, 400),
+    ] {
         let (response, _) = send(&mut client, request, true).await;
         assert_eq!(within(response).await.unwrap().status(), code);
     }

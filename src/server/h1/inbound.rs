@@ -99,7 +99,7 @@ impl Inbound {
         let is_long = self
             .remaining()
             .is_some_and(|left| left > super::MOST_UNWANTED as u64);
-        !self.is_broken && !self.awaits_continue && !(unwanted && is_long)
+        !(self.is_broken || self.awaits_continue || unwanted && is_long)
     }
 
     /// Takes this body's part of `data` and returns the rest.

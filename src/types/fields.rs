@@ -53,11 +53,7 @@ impl Field<'_> {
     /// Whether the name isn't `Transfer-Encoding` or `Content-Length` but could be taken for it, such as
     /// `Transfer_Encoding`, which CGI and its successors don't tell apart.
     pub fn resembles_framing(&self) -> bool {
-        let is_likely = self.known == Known::Other
-            && matches!(
-                self.name.first(),
-                Some(b't' | b'T' | b'c' | b'C' | b'_' | b'-')
-            );
+        let is_likely = self.known == Known::Other && (13..=24).contains(&self.name.len());
         let resembles = |framing: &[u8]| {
             let letters = self.name.iter().filter(|byte| byte.is_ascii_alphanumeric());
             letters

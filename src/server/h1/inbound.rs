@@ -125,6 +125,18 @@ impl Inbound {
     }
 }
 
+impl Drop for Inbound {
+    /// Nobody reads from the connection any more. A call that outlives its client must not wait for the rest.
+    fn drop(&mut self) {
+        if !self.is_over() {
+            self.break_off(&Fault::new(
+                FaultKind::ClientLeft,
+                "the client closed the connection in the middle of its request body",
+            ));
+        }
+    }
+}
+
 impl<S: ClientStream> Connection<S> {
     /// Reads what is wanted of the body, and otherwise watches whether the client is still there. Ready when the
     /// pipeline has something new to look at, or the client has left.

@@ -49,6 +49,14 @@ impl Framing {
         Framing::Chunked(Chunked::default())
     }
 
+    /// The same of a response: some servers pad their chunk sizes with spaces. In a request that is no longer HTTP.
+    pub fn chunked_response() -> Framing {
+        Framing::Chunked(Chunked {
+            takes_padding: true,
+            ..Chunked::default()
+        })
+    }
+
     /// Whether the end has been seen.
     pub fn is_over(&self) -> bool {
         match self {
@@ -114,6 +122,7 @@ enum State {
 #[derive(Clone, Debug, Default)]
 pub struct Chunked {
     state: State,
+    takes_padding: bool,
     digits: u8,
     extensions: u32,
     left: u64,
@@ -178,6 +187,7 @@ impl Chunked {
             (State::Size, b';') if self.digits > 0 => self.extension_byte(State::Extension),
             (State::Size, b' ' | b'\t') if self.digits > 0 => self.extension_byte(State::Space),
             (State::Space, b' ' | b'\t') => self.extension_byte(State::Space),
+            (State::Space, b'\r') if self.takes_padding => Ok(State::SizeEnd),
             (State::Space, b';') => self.extension_byte(State::Extension),
             (State::Size | State::Space, _) => Err(FramingFault::Size),
             (State::Extension, b'\r') => Ok(State::SizeEnd),
@@ -252,7 +262,7 @@ mod tests {
 
     #[test]
     fn any_split_gives_the_same_payload_trailers_and_surplus() {
-        let body = b"5\r\nhello\r\nA;name=\"v\"\r\n, streamed\r\n1 \r\n!\r\n0\r\nX-Sum: 1\r\nX-B: 2\r\n\r\nGET / HTTP/1.1\r\n";
+        let body = b"5\r\nhello\r\nA;name=\"v\"\r\n, streamed\r\n1 ;a\r\n!\r\n0\r\nX-Sum: 1\r\nX-B: 2\r\n\r\nGET / HTTP/1.1\r\n";
         for step in 1..=body.len() {
             let (payload, after, mut framing) = decode(body, step).unwrap();
             assert_eq!(payload, b"hello, streamed!", "step {step}");
@@ -268,13 +278,15 @@ mod tests {
     #[test]
     fn broken_framing_is_refused_at_every_split() {
         let long_extension = [b"1;", vec![b'x'; 16 * 1024].as_slice(), b"\r\n"].concat();
-        let cases: [(&[u8], FramingFault); 12] = [
+        let cases: [(&[u8], FramingFault); 14] = [
             (b"x\r\n", FramingFault::Size),
             (b"\r\n", FramingFault::Size),
             (b"-1\r\n", FramingFault::Size),
             (b"0x5\r\n", FramingFault::Size),
             (b"1000000000000000\r\n", FramingFault::Size),
             (b"5\nhello", FramingFault::Size),
+            (b"5 \r\nhello", FramingFault::Size),
+            (b"5 x\r\nhello", FramingFault::Size),
             (b"5\r\rhello", FramingFault::LineEnd),
             (b"2\r\nabc", FramingFault::LineEnd),
             (b"2\r\nab\rx", FramingFault::LineEnd),
@@ -292,6 +304,16 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_response_may_pad_its_sizes() {
+        let mut framing = Framing::chunked_response();
+        let mut data = BytesMut::from(&b"2 \t\r\nhi\r\n0  \r\n\r\n"[..]);
+        assert_eq!(framing.decode(&mut data), Ok(None));
+        assert_eq!((&data[..], framing.is_over()), (&b"hi"[..], true));
+        let mut data = BytesMut::from(&b"2 x\r\nhi\r\n"[..]);
+        assert!(Framing::chunked_response().decode(&mut data).is_err());
     }
 
     #[test]

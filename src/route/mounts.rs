@@ -126,6 +126,7 @@ mod tests {
             access_log: None,
             execution_log: ExecutionLog::Off,
             minimum_compression_size: None,
+            binary_media_types: Vec::new(),
         }
     }
 

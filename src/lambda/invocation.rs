@@ -21,7 +21,9 @@ pub struct Invocation {
     pub trace: Box<[u8]>,
     /// The client context as JSON, decoded from `X-Amz-Client-Context`.
     pub client_context: Option<Box<str>>,
-    /// The version or alias after the function's name.
+    /// The function as its caller named it, such as the ARN in an integration's URI.
+    pub function: Option<Box<str>>,
+    /// The version or alias, if the caller named it apart.
     pub qualifier: Option<Box<str>>,
     /// Whether the end of the function's log is wanted with its output (`X-Amz-Log-Type: Tail`).
     pub wants_log: bool,

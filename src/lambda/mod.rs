@@ -5,6 +5,7 @@
 //! [`invocation::Invocation`] and give its [`output::Output`] as it arrives; what the bytes mean is the caller's
 //! business, since a REST API, a function URL and the Invoke API each read them differently.
 
+pub mod event_stream;
 pub mod function;
 pub mod invocation;
 pub mod local;

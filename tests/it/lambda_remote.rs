@@ -14,7 +14,7 @@ use sluicegate::{
     lambda::{
         event_stream::{invoke_complete, payload_chunk},
         invocation::{Invocation, InvokeFault, Refusal},
-        output::{FunctionError, Invoked},
+        output::{Completion, FunctionError, Invoked},
         remote::Remote,
     },
     stream::{clocks::Clocks, source::Cut},
@@ -181,7 +181,7 @@ fn invoke_gives_the_payload_and_what_the_head_says_of_its_end() {
                 .unwrap();
             assert_eq!(&*invoked.version, "7");
             assert_eq!(payload(&mut invoked).await, Ok(b"{}".to_vec()));
-            assert_eq!(invoked.output.completion(), Some(&Default::default()));
+            assert_eq!(invoked.output.completion(), Some(&Completion::default()));
             let answer = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Amz-Function-Error: Unhandled\r\n\
                       X-Amz-Log-Result: U1RBUlQK\r\n\r\n{}";
             let mut invoked = answered(TransferMode::Buffered, answer.as_bytes())

@@ -157,7 +157,7 @@ fn signature(
     let signed = headers.iter().map(|(name, value)| (*name, value.as_str()));
     let uri = format!("https://{}{target}", place.authority);
     let request = SignableRequest::new("POST", uri, signed, SignableBody::Bytes(event))?;
-    // The signer tells the log all that it signs, and an event holds its client's secrets.
+    // The signer's log can be made to tell all that it signs, and an event holds its client's secrets.
     let output = dispatcher::with_default(&Dispatch::none(), || sign(request, &parameters))?;
     let (fields, _) = output.into_parts().0.into_parts();
     Ok(fields

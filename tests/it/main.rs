@@ -25,6 +25,7 @@ mod framing;
 mod gateway_responses;
 mod http2;
 mod integrations;
+mod lambda_remote;
 mod limits;
 mod mapping;
 mod mutual_tls;

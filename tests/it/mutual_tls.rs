@@ -149,7 +149,7 @@ async fn only_clients_with_a_valid_certificate_are_served_and_named() {
         (
             "revoked",
             issued(&issuer, |it| {
-                it.serial_number = Some(SerialNumber::from(99))
+                it.serial_number = Some(SerialNumber::from(99));
             }),
         ),
     ];

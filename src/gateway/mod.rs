@@ -1,6 +1,7 @@
 //! The pipeline: a request comes in, is routed, guarded and answered; its record goes with the reply.
 
 mod compress;
+pub mod fronts;
 mod refuse;
 pub mod reply;
 pub mod snapshot;
@@ -71,6 +72,9 @@ impl Gateway {
         // What the client marked as its own connection's business concerns nobody behind it.
         head.fields.drop_nominated();
         let mut record = Record::open(Context::open(peer, head), snapshot.access_log.clone());
+        if let Some(front) = snapshot.fronts.find(record.context()) {
+            return snapshot.fronts.serve(front, record, body, clocks).await;
+        }
         let outcome = dispatch(&snapshot, &mut record, body, &clocks).await;
         match outcome {
             Ok(answer) => Reply::answer(record, answer, clocks),

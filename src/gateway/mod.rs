@@ -71,7 +71,9 @@ impl Gateway {
         } = request;
         // What the client marked as its own connection's business concerns nobody behind it.
         head.fields.drop_nominated();
-        let mut record = Record::open(Context::open(peer, head), snapshot.access_log.clone());
+        let mut context = Context::open(peer, head);
+        context.trust(snapshot.identity.trusted_hops);
+        let mut record = Record::open(context, snapshot.access_log.clone());
         if let Some(front) = snapshot.fronts.find(record.context()) {
             return snapshot.fronts.serve(front, record, body, clocks).await;
         }

@@ -147,7 +147,7 @@ fn request_context(context: &Context, reached: &Reached, path: &str) -> Value {
             "method": context.head.method.as_str(),
             "path": path,
             "protocol": "HTTP/1.1",
-            "sourceIp": &*context.peer.ip,
+            "sourceIp": context.source_ip(),
             "userAgent": agent.map(String::from_utf8_lossy),
         },
         "requestId": context.request_id.as_str(),

@@ -122,7 +122,7 @@ impl Reached {
         let failed = InvokeFault::Failed;
         body.limit(MOST_EVENT as u64).map_err(failed)?;
         self.direct.begin(context, clocks, url.mode);
-        let body = under_clocks(clocks, gather(&mut body))
+        let body = under_clocks(clocks, gather(&mut body, clocks))
             .await
             .map_err(failed)?;
         let event = event::build(context, self, &body);

@@ -187,6 +187,7 @@ impl Drop for Lab {
 /// An invocation with these steps.
 pub fn invocation(steps: Value) -> Invocation {
     Invocation {
+        function: None,
         event: Bytes::from(json!({ "do": steps }).to_string()),
         mode: TransferMode::Stream,
         request_id: RequestId::random(),

@@ -214,7 +214,9 @@ async fn read_event(
         _ => refusal::of(InvokeFault::Failed(fault)),
     };
     body.limit(limit as u64).map_err(of)?;
-    let event = under_clocks(clocks, gather(body, clocks)).await.map_err(of)?;
+    let event = under_clocks(clocks, gather(body, clocks))
+        .await
+        .map_err(of)?;
     if event.is_empty() {
         return Ok(Bytes::from_static(b"{}"));
     }

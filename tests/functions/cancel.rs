@@ -66,6 +66,24 @@ async fn a_function_that_ignores_its_cancellation_is_ended_after_a_grace() {
 }
 
 #[tokio::test]
+async fn runtimes_that_exit_when_they_are_cancelled_are_replaced_without_a_pause() {
+    let lab = Lab::new();
+    let begun = tokio::time::Instant::now();
+    for _ in 0..7 {
+        let steps = json!([
+            ["stream", "text/plain"],
+            ["chunk", "x"],
+            ["closed"],
+            ["exit", 128]
+        ]);
+        lab.begin(steps).await.next().await;
+    }
+    // As failed starts in a row they would have cost six seconds and more.
+    assert!(begun.elapsed() < std::time::Duration::from_secs(5));
+    assert_eq!(lab.notes("start").len(), 7);
+}
+
+#[tokio::test]
 async fn a_caller_that_leaves_the_queue_is_not_served() {
     let lab = Lab::new();
     let held = lab

@@ -10,6 +10,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::too_many_lines,
+    clippy::needless_pass_by_value,
     reason = "a test that is wrong about its world should stop at once"
 )]
 

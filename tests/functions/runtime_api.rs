@@ -56,6 +56,13 @@ async fn an_event_comes_with_its_headers_in_awss_case_and_without_empty_ones() {
     assert!(headers["Lambda-Runtime-Invocation-Id"].is_string());
     let (payload, _) = lab.run(json!([["headers"]])).await;
     assert!(!payload.contains("Client-Context"), "{payload}");
+    let mut call = invocation(json!([["headers"]]));
+    call.function = Some("arn:aws:lambda:us-east-1:1:function:chat:beta".into());
+    let (payload, _) = lab.invoke(call).await.unwrap().rest().await;
+    assert!(
+        payload.contains(":123456789012:function:chat:beta"),
+        "{payload}"
+    );
 }
 
 #[tokio::test]
@@ -158,6 +165,26 @@ async fn an_error_is_the_payload_and_its_type_the_code() {
     assert_eq!(&*error(&completion).details, text);
     let untyped = json!([["post", format!("{PREFIX}/invocation/ID/error"), text, {}]]);
     assert_eq!(&*error(&lab.run(untyped).await.1).code, "Unhandled");
+}
+
+#[tokio::test]
+async fn the_cause_of_an_error_may_be_long() {
+    let lab = Lab::new();
+    let cause = json!({"Lambda-Runtime-Function-XRay-Error-Cause": "x".repeat(100_000)});
+    let steps = json!([["post", format!("{PREFIX}/invocation/ID/error"), "{}", cause]]);
+    lab.run(steps).await;
+    assert_eq!(lab.noted("post", 1).await[0][0], 202);
+}
+
+#[tokio::test]
+async fn a_runtime_may_give_up_waiting_and_ask_again() {
+    let lab = Lab::new();
+    lab.run(json!([["buffered", "well"], ["impatient"]])).await;
+    lab.noted("patient", 1).await;
+    for _ in 0..2 {
+        lab.pid().await;
+    }
+    assert_eq!(lab.notes("start").len(), 1);
 }
 
 #[tokio::test]

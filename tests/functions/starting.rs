@@ -173,6 +173,44 @@ async fn the_bundled_python_runtime_runs_and_streams() {
     assert_eq!(answer.rest().await.0, "one two");
 }
 
+#[tokio::test]
+async fn the_bundled_node_runtime_streams_piece_by_piece() {
+    if std::process::Command::new("node")
+        .arg("--version")
+        .output()
+        .is_err()
+    {
+        eprintln!("there is no node");
+        return;
+    }
+    let lab = Lab::with(|local| {
+        local.runtime = Runtime::Node;
+        local.runtime_name = "nodejs20.x".into();
+        let path = std::env::var("PATH").unwrap();
+        local.environment = vec![("PATH".into(), path.into())];
+        let code = "import fs from 'node:fs';
+            import { setTimeout } from 'node:timers/promises';
+            export const handler = awslambda.streamifyResponse(async (event, stream) => {
+              stream = awslambda.HttpResponseStream.from(stream, { statusCode: 201 });
+              stream.write('one ');
+              while (!fs.existsSync('go')) await setTimeout(2);
+              stream.write('two');
+              stream.end();
+            });";
+        std::fs::write(local.directory.join("index.mjs"), code).unwrap();
+    });
+    let mut answer = lab.begin(json!([])).await;
+    let kind = "application/vnd.awslambda.http-integration-response";
+    assert_eq!(answer.content_type.as_deref(), Some(kind));
+    let mut first = String::new();
+    while !first.ends_with("one ") {
+        first.push_str(&answer.next().await.unwrap());
+    }
+    assert!(first.starts_with(r#"{"statusCode":201}"#), "{first:?}");
+    lab.let_go("go");
+    assert_eq!(answer.rest().await.0, "two");
+}
+
 fn path_of_python() -> String {
     let directory = std::path::Path::new(python()).parent().unwrap();
     format!("{}:/usr/bin:/bin", directory.display())

@@ -67,7 +67,7 @@ pub(super) struct Record {
     pub environment: Arc<Environment>,
     /// It has asked for an invocation.
     pub is_ready: bool,
-    /// It has answered one.
+    /// It has answered one, or was kept from it: should it exit, it isn't the start that failed.
     pub is_proven: bool,
     /// Invocations that occupy it.
     pub running: usize,

@@ -5,22 +5,29 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 /// A longer line is told in pieces.
 const LONGEST: usize = 16 * 1024;
 
-/// Cuts bytes into lines.
+/// Cuts bytes into lines. A carriage return ends one, too: AWS's runtime for Python joins the lines of a trace by it.
 #[derive(Debug, Default)]
 struct Lines {
     line: Vec<u8>,
+    /// The last byte was a carriage return, so that a line feed behind it belongs to it.
+    is_returned: bool,
 }
 
 impl Lines {
     fn push(&mut self, mut bytes: &[u8], tell: &mut impl FnMut(&str)) {
-        while !bytes.is_empty() {
+        while let Some(first) = bytes.first() {
+            if std::mem::take(&mut self.is_returned) && *first == b'\n' {
+                bytes = bytes.get(1..).unwrap_or_default();
+                continue;
+            }
             let room = LONGEST - self.line.len();
             let window = bytes.get(..room.min(bytes.len())).unwrap_or(bytes);
-            let end = window.iter().position(|byte| *byte == b'\n');
+            let end = window.iter().position(|byte| matches!(byte, b'\n' | b'\r'));
             let (line, rest) = bytes.split_at(end.unwrap_or(window.len()));
             self.line.extend_from_slice(line);
             bytes = rest;
             if end.is_some() {
+                self.is_returned = bytes.first() == Some(&b'\r');
                 bytes = bytes.get(1..).unwrap_or_default();
                 self.tell(tell);
             } else if self.line.len() == LONGEST {
@@ -30,8 +37,7 @@ impl Lines {
     }
 
     fn tell(&mut self, tell: &mut impl FnMut(&str)) {
-        let line = self.line.strip_suffix(b"\r").unwrap_or(&self.line);
-        tell(&String::from_utf8_lossy(line));
+        tell(&String::from_utf8_lossy(&self.line));
         self.line.clear();
     }
 }
@@ -71,8 +77,8 @@ mod tests {
     #[tokio::test]
     async fn lines_are_told_however_they_arrive() {
         assert_eq!(
-            told(&[b"one\ntw", b"o\r\n", b"\nthree"]).await,
-            ["one", "two", "", "three"]
+            told(&[b"one\ntw", b"o\r", b"\n\nthree\rfour"]).await,
+            ["one", "two", "", "three", "four"]
         );
     }
 

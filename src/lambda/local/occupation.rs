@@ -137,7 +137,10 @@ impl Environment {
                 self.conclude(&call, call.fail(&Failure::timed_out(timeout)));
                 return self.give_up(&call, Ending::TimedOut);
             }
-            () = call.forsaken(), if !runs_on => self.conclude(&call, call.cancel()),
+            () = call.forsaken(), if !runs_on => {
+                self.pool.cancelled(self.number);
+                self.conclude(&call, call.cancel());
+            }
         }
         let (late, ending) = match call.stage() {
             Stage::Answered => (

@@ -22,7 +22,10 @@ use super::{
     },
     response::{Passed, pass_on},
 };
-use crate::{config::model::TransferMode, lambda::output::FunctionError};
+use crate::{
+    config::{model::TransferMode, uri::function_name},
+    lambda::output::FunctionError,
+};
 
 /// The most that a buffered invocation returns, in bytes (6 MB and what the error around it may take).
 pub(super) const MOST_PAYLOAD: usize = 6 * 1024 * 1024 + 100;
@@ -120,7 +123,10 @@ async fn next(environment: &Arc<Environment>) -> Result<Reply, Closed> {
 
 fn invoked_arn(environment: &Environment, call: &Call) -> String {
     let arn = &environment.pool.function.arn;
-    match &call.invocation.qualifier {
+    let invocation = &call.invocation;
+    let named = invocation.function.as_deref().map(function_name);
+    let qualifier = invocation.qualifier.as_deref();
+    match qualifier.or(named.and_then(|(_, qualifier)| qualifier)) {
         Some(qualifier) => format!("{arn}:{qualifier}"),
         None => arn.to_string(),
     }

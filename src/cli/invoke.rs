@@ -42,7 +42,7 @@ pub(super) fn run(invoke: &Invoke) -> ExitCode {
     let code = match invoke_it(invoke) {
         Ok(None) => ExitCode::SUCCESS,
         Ok(Some(error)) => {
-            complain(&coloured(&format!("function error {error}")));
+            complain(&coloured(&sentence(&error)));
             ExitCode::FAILURE
         }
         Err(sentence) => {
@@ -250,6 +250,16 @@ fn visible(piece: &[u8]) -> String {
     text
 }
 
+/// What a function's error comes to; all of it stands in the output.
+fn sentence(error: &FunctionError) -> String {
+    let described = serde_json::from_str::<serde_json::Value>(&error.details).ok();
+    let message = described
+        .as_ref()
+        .and_then(|it| it.get("errorMessage")?.as_str())
+        .unwrap_or(&error.details);
+    format!("function error {}: {message}", error.code)
+}
+
 /// A line for standard error, in red if that is a terminal.
 fn coloured(line: &str) -> String {
     if stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
@@ -270,5 +280,16 @@ mod tests {
             "{}\\0\\0h\u{fc}\\r\\n\\u{1b}[31m\\t"
         );
         assert_eq!(visible(b"a\xff\xe2\x82b"), "a\\xff\\xe2\\x82b");
+    }
+
+    #[test]
+    fn an_error_is_told_by_its_message() {
+        let error = |details: &str| FunctionError {
+            code: "Oops".into(),
+            details: details.into(),
+        };
+        let described = error(r#"{"errorMessage":"why","stackTrace":[]}"#);
+        assert_eq!(sentence(&described), "function error Oops: why");
+        assert_eq!(sentence(&error("why")), "function error Oops: why");
     }
 }

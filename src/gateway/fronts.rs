@@ -14,6 +14,7 @@ use crate::{
         function_url::{self, Reached, id_in_host, name_in_path},
         invoke_api::{self, Background, Invoke, Operation},
     },
+    lambda::function::Function,
     stream::{clocks::Clocks, request_body::RequestBody, streamed::StreamedBody},
     telemetry::record::Record,
     types::context::Context,
@@ -45,15 +46,13 @@ pub(super) enum Front {
 impl Fronts {
     /// The functions of a model.
     pub(super) fn new(model: &Model, shared: &Shared) -> Fronts {
-        let direct = |(name, function): (&Box<str>, &Arc<_>)| {
-            let model = model.functions.get(name)?;
-            Some((
-                name.clone(),
-                Arc::new(Direct::new(model, Arc::clone(function))),
-            ))
+        let direct = |function: &Arc<Function>| {
+            let model = model.functions.get(&function.name)?;
+            let direct = Direct::new(model, function.clone());
+            Some((function.name.clone(), Arc::new(direct)))
         };
         let by_name: BTreeMap<Box<str>, Arc<Direct>> =
-            shared.functions.iter().filter_map(direct).collect();
+            shared.functions.values().filter_map(direct).collect();
         let with_url = by_name.values().filter_map(|direct| {
             let id = direct.url.as_ref()?.id.clone();
             Some((id, direct.clone()))
@@ -160,7 +159,7 @@ fn refuse(mut record: Record, refused: Refused, clocks: Arc<Clocks>) -> Reply {
         fault,
     } = refused;
     let kind = fault.kind;
-    record.context_mut().fault = Some(fault);
+    record.context_mut().fault = Some(*fault);
     let answer = Answer::whole(status, fields, body).without_api();
     let mut reply = Reply::refused(record, answer, clocks, kind.row().outcome);
     reply.closes = closes(kind);

@@ -76,7 +76,7 @@ pub struct Refused {
     /// The body.
     pub body: Bytes,
     /// For the record.
-    pub fault: Fault,
+    pub fault: Box<Fault>,
 }
 
 /// What a call says about itself.

@@ -27,6 +27,7 @@ mod gateway_responses;
 mod http2;
 mod integrations;
 mod invoke_api;
+mod lambda_remote;
 mod limits;
 mod mapping;
 mod mutual_tls;

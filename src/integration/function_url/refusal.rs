@@ -86,7 +86,7 @@ fn failed(fault: Fault) -> Refused {
         status: StatusCode::BAD_GATEWAY,
         fields,
         body: Bytes::from_static(b"Internal Server Error"),
-        fault,
+        fault: Box::new(fault),
     }
 }
 
@@ -102,7 +102,7 @@ fn refused(status: u16, error_type: &str, body: impl Into<Bytes>, fault: Fault) 
         status: StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY),
         fields,
         body: body.into(),
-        fault,
+        fault: Box::new(fault),
     }
 }
 

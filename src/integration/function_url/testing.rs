@@ -23,6 +23,9 @@ use crate::{
     },
 };
 
+/// Where functions would be looked after.
+static CONTROL: OnceLock<Runtime> = OnceLock::new();
+
 /// A request with these header lines.
 pub(super) fn context(method: &str, target: &str, lines: &str) -> Context {
     let method = Method::from_bytes(method.as_bytes()).unwrap();
@@ -71,7 +74,6 @@ pub(super) fn reached(name: &str, from: usize, url: FunctionUrl) -> Reached {
         target: FunctionTarget::Remote(remote.clone()),
         url: Some(url),
     };
-    static CONTROL: OnceLock<Runtime> = OnceLock::new();
     let control = CONTROL.get_or_init(|| Runtime::new().unwrap());
     let function = Function {
         name: name.into(),

@@ -3,7 +3,6 @@
 
 use std::task::{Context, Poll, ready};
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::{Buf as _, Bytes};
 
 use crate::{
@@ -65,12 +64,11 @@ impl Events {
 }
 
 fn last_frame(completion: &Completion) -> Bytes {
-    let log = completion.log.as_ref().map(|log| STANDARD.encode(&**log));
     let error = completion.error.as_ref();
     invoke_complete(
         error.map(|error| &*error.code),
         error.map(|error| &*error.details),
-        log.as_deref(),
+        completion.log.as_deref(),
     )
 }
 

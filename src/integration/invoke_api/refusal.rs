@@ -113,7 +113,7 @@ fn answer(refusal: &Refusal, fault: Fault) -> Refused {
         status: StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::BAD_GATEWAY),
         fields,
         body: body.to_string().into(),
-        fault,
+        fault: Box::new(fault),
     }
 }
 

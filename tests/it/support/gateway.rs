@@ -83,13 +83,11 @@ impl Gateway {
     /// A gateway with the functions `names`, each in a runtime that does what its events say; `more` are settings of
     /// all of them. It needs a runtime with several threads, one of which looks after their processes.
     pub fn with_functions(names: &[&str], more: &str) -> Gateway {
-        let mut functions = String::new();
-        for name in names {
+        let function = |name: &&str| {
             let command = "command: [python3, runtime.py]";
-            functions.push_str(&format!(
-                "  {name}: {{runtime: provided, {command}{more}}}\n"
-            ));
-        }
+            format!("  {name}: {{runtime: provided, {command}{more}}}\n")
+        };
+        let functions: String = names.iter().map(function).collect();
         let settings = format!(
             "listeners: [{{address: 127.0.0.1:0}}]\nworkers: 1\naccessLog: {{path: access.log}}\n\
              lambda: {{address: 127.0.0.1:0, region: eu-west-3}}\nfunctions:\n{functions}"

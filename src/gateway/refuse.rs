@@ -64,7 +64,7 @@ pub(super) fn reply(
 }
 
 /// After these, the rest of the connection can't be trusted, or isn't wanted.
-fn closes(kind: FaultKind) -> bool {
+pub(super) fn closes(kind: FaultKind) -> bool {
     matches!(
         kind,
         FaultKind::BadHead

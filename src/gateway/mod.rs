@@ -70,7 +70,7 @@ impl Gateway {
         } = request;
         // What the client marked as its own connection's business concerns nobody behind it.
         head.fields.drop_nominated();
-        let mut record = Record::open(Context::open(peer, head), snapshot.access_log.clone());
+        let mut record = snapshot.open(Context::open(peer, head));
         let outcome = dispatch(&snapshot, &mut record, body, &clocks).await;
         match outcome {
             Ok(answer) => Reply::answer(record, answer, clocks),
@@ -87,7 +87,7 @@ impl Gateway {
         fault: Fault,
     ) -> Reply {
         let snapshot = self.snapshot.load_full();
-        let record = Record::open(Context::open(peer, head), snapshot.access_log.clone());
+        let record = snapshot.open(Context::open(peer, head));
         refuse::reply(&snapshot, record, fault, clocks)
     }
 }
@@ -177,6 +177,7 @@ fn find<'a>(snapshot: &'a Snapshot, record: &mut Record) -> Result<(&'a Api, &'a
         return Err(no_route);
     };
     record.belongs_to(&api.access_log, api.execution_log);
+    record.count_in(&api.unmatched);
     record.context_mut().site = Some(api.site.clone());
     if matches!(found, Found::Climbs { .. }) {
         return Err(climbs);
@@ -185,6 +186,7 @@ fn find<'a>(snapshot: &'a Snapshot, record: &mut Record) -> Result<(&'a Api, &'a
         return Err(no_route);
     };
     record.context_mut().resource = Some(route.resource.clone());
+    record.count_in(&route.counts);
     if let Found::Method { parameters, .. } = found {
         record.context_mut().parameters = parameters;
     }

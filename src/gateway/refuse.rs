@@ -79,6 +79,7 @@ fn closes(kind: FaultKind) -> bool {
             | FaultKind::BadExpectation
             | FaultKind::Overloaded
             | FaultKind::Drained
+            | FaultKind::Terminated
             | FaultKind::Panicked
     )
 }

@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     stream::clocks::Clocks,
+    telemetry::metrics::connections,
     types::{
         ids,
         lifecycle::{Phase, reached},
@@ -153,6 +154,7 @@ impl Acceptor {
     ) {
         let (permit, is_full) = permits.take();
         if is_full && !close_oldest_idle() {
+            connections::refused();
             let is_plain = self.tls.is_none();
             tasks.spawn(async move {
                 turn_away(tcp, is_plain).await;
@@ -163,7 +165,7 @@ impl Acceptor {
         let (service, tls) = (service.clone(), self.tls.clone());
         let (may_be_http2, serves) = (self.h2c, self.serves);
         tasks.spawn(async move {
-            let _permit = permit;
+            let _held = (permit, connections::accepted());
             let _ = tcp.set_nodelay(true);
             let local = tcp.local_addr().unwrap_or(address);
             match tls {

@@ -17,6 +17,9 @@ use super::{
     target::split_port,
 };
 
+/// AWS bills each started 10 MiB of a response as one request.
+pub const BILLED_UNIT: u64 = 10 * 1024 * 1024;
+
 /// One request and what became of it.
 #[derive(Debug)]
 pub struct Context {
@@ -77,6 +80,9 @@ pub struct IntegrationFacts {
     pub error: Option<Box<str>>,
 }
 
+/// How a response that is passed on as it arrives is logged.
+pub const STREAMED: &str = "STREAMED";
+
 /// How a response was passed on. Times in microseconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Transfer {
@@ -125,6 +131,11 @@ impl Context {
             transfer: Transfer::default(),
             end: None,
         }
+    }
+
+    /// Whether the request reached an integration whose response is streamed.
+    pub fn is_streamed(&self) -> bool {
+        self.integration.transfer_mode == Some(STREAMED)
     }
 
     /// The raw value of a path parameter.

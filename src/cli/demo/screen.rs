@@ -59,7 +59,7 @@ fn open_line(stream: &LiveStream) -> String {
     let rate = stream.bytes() as f64 / seconds.max(0.001);
     format!(
         "  > {:<24} {:>10} {:>12}/s {seconds:>6.1} s  {waits}\n",
-        stream.request,
+        request(stream),
         size(stream.bytes() as f64),
         size(rate)
     )
@@ -78,9 +78,13 @@ fn ended_line(stream: &LiveStream, colour: bool) -> String {
     let size = size(stream.bytes() as f64);
     format!(
         "    {:<24} {size:>10} in {seconds:.1} s: {paint}{}{plain}\n",
-        stream.request,
+        request(stream),
         outcome.as_str()
     )
+}
+
+fn request(stream: &LiveStream) -> String {
+    format!("{} {}", stream.method, stream.path)
 }
 
 fn size(bytes: f64) -> String {

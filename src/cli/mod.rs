@@ -5,6 +5,8 @@ mod check;
 mod demo;
 mod routes;
 mod serve;
+mod top;
+mod words;
 
 use std::{io::Write as _, process::ExitCode};
 
@@ -21,6 +23,7 @@ pub fn run() -> ExitCode {
         Command::Routes(routes) => routes::run(&routes),
         Command::Schema => print_schema(),
         Command::Demo(demo) => demo::run(&demo),
+        Command::Top(top) => top::run(&top),
     }
 }
 

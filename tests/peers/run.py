@@ -32,8 +32,10 @@ TOOLS = {
     "wrk": "wrk",
     "curl": "curl",
     "node": "nodejs",
+    "prometheus": "prometheus",
+    "promtool": "prometheus",
 }
-MODULES = ["asgi", "openai", "node", "curl", "nginx", "load", "nghttp", "upload", "shutdown"]
+MODULES = ["asgi", "openai", "node", "curl", "nginx", "load", "nghttp", "upload", "shutdown", "prometheus"]
 LIMIT = 40
 """Seconds that one test may take."""
 LIMIT_OF_ALL = 170

@@ -67,7 +67,10 @@ fn millis(duration: Duration) -> u64 {
 
 fn listener(listener: &Listener) -> Value {
     let names = |tls: &crate::config::model::Tls| {
-        let names = tls.certificates.iter().map(|certificate| &certificate.names);
+        let names = tls
+            .certificates
+            .iter()
+            .map(|certificate| &certificate.names);
         names.cloned().collect::<Vec<_>>()
     };
     json!({

@@ -169,7 +169,9 @@ fn log_level() -> String {
 
 async fn set_log_level(body: Incoming) -> Answer {
     let body = Limited::new(body, MOST_BODY).collect().await;
-    let words = body.map(|body| body.to_bytes()).unwrap_or_default();
+    let words = body
+        .map(http_body_util::Collected::to_bytes)
+        .unwrap_or_default();
     let words = String::from_utf8_lossy(&words);
     let words = words.trim();
     let result = if words.is_empty() {

@@ -69,10 +69,7 @@ fn waits_for(waiting: Waiting) -> Option<&'static str> {
 }
 
 fn waited(stream: &LiveStream, whom: &[Waiting], now: Tick) -> f64 {
-    let micros: u64 = whom
-        .iter()
-        .map(|whom| stream.waited_for(*whom, now))
-        .sum();
+    let micros: u64 = whom.iter().map(|whom| stream.waited_for(*whom, now)).sum();
     rounded(micros as f64 / 1e6)
 }
 

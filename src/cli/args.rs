@@ -44,8 +44,10 @@ pub(super) enum Command {
 
 /// Watch the streams of a running gateway
 #[derive(Debug, Args)]
-#[command(after_help = "On a terminal the list is drawn anew each second; q or Ctrl-C ends it. Elsewhere it is printed once.\n\
-    Exit status: 0, or 1 if no gateway answers.")]
+#[command(
+    after_help = "On a terminal the list is drawn anew each second; q or Ctrl-C ends it. Elsewhere it is printed once.\n\
+    Exit status: 0, or 1 if no gateway answers."
+)]
 pub(super) struct Top {
     /// The gateway's admin address
     #[arg(
@@ -75,7 +77,6 @@ pub(super) enum Order {
     /// Those that have sent nothing for longest
     Silence,
 }
-
 
 /// Start a gateway with backends of its own, and say what to try
 #[derive(Debug, Args)]

@@ -24,6 +24,7 @@ use crate::{
         head::RequestHead,
         known::Known,
         peer::Peer,
+        trace,
     },
 };
 use reply::{Answer, Reply};
@@ -70,6 +71,7 @@ impl Gateway {
         } = request;
         // What the client marked as its own connection's business concerns nobody behind it.
         head.fields.drop_nominated();
+        trace::drop_malformed(&mut head.fields);
         let mut record = snapshot.open(Context::open(peer, head));
         let outcome = dispatch(&snapshot, &mut record, body, &clocks).await;
         match outcome {

@@ -161,7 +161,7 @@ fn run() {
             if !batch.is_empty() {
                 let result = write(&sink.output, &batch, &mut files);
                 if result.is_err() {
-                    let lines = batch.iter().filter(|byte| **byte == b'\n').count();
+                    let lines = batch.split(|byte| *byte == b'\n').count() - 1;
                     sink.unwritten.fetch_add(lines as u64, Relaxed);
                 }
                 tell_failure(&sink, result);

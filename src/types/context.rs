@@ -15,6 +15,7 @@ use super::{
     peer::Peer,
     site::{Resource, Site},
     target::split_port,
+    trace,
 };
 
 /// AWS bills each started 10 MiB of a response as one request.
@@ -33,7 +34,7 @@ pub struct Context {
     pub replaced_request_id: bool,
     /// `$context.extendedRequestId`.
     pub extended_id: ExtendedId,
-    /// `X-Amzn-Trace-Id`: the client's if well-formed, else a new root.
+    /// `X-Amzn-Trace-Id`: the client's if well-formed, else a root from its `traceparent`, else a new one.
     pub trace: SmallVec<[u8; 40]>,
     /// The client's connection.
     pub peer: Arc<Peer>,
@@ -110,7 +111,11 @@ impl Context {
         let taken = asked.and_then(RequestId::from_client);
         let trace = match head.fields.get(Known::XAmznTraceId) {
             Some(value) if is_trace_header(value) => SmallVec::from_slice(value),
-            _ => SmallVec::from_buf(new_trace_root(opened_wall)),
+            _ => SmallVec::from_buf(
+                trace::said(&head.fields)
+                    .and_then(trace::root_of)
+                    .unwrap_or_else(|| new_trace_root(opened_wall)),
+            ),
         };
         Context {
             opened: Tick::recent(),

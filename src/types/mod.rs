@@ -17,4 +17,5 @@ pub mod peer;
 pub mod site;
 pub mod target;
 pub mod template;
+pub mod trace;
 pub mod variable;

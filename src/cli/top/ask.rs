@@ -24,7 +24,7 @@ pub(super) fn streams(admin: &str) -> Result<Value, String> {
         .enable_all()
         .build()
         .map_err(|error| error.to_string())?;
-    let answer = runtime.block_on(timeout(PATIENCE, get(authority)));
+    let answer = runtime.block_on(async { timeout(PATIENCE, get(authority)).await });
     let (status, body) = match answer {
         Ok(Ok(answer)) => answer,
         Ok(Err(error)) => return Err(no_answer(authority, &error.to_string())),
@@ -32,7 +32,10 @@ pub(super) fn streams(admin: &str) -> Result<Value, String> {
     };
     if status != StatusCode::OK {
         let said = String::from_utf8_lossy(&body);
-        return Err(format!("{authority} answers {status}: {}", said.trim()));
+        return Err(format!(
+            "{authority} answers {status}: {}\nhint: it must be the gateway's admin address, by its number or `localhost`",
+            said.trim()
+        ));
     }
     serde_json::from_slice(&body)
         .ok()

@@ -101,8 +101,8 @@ fn draw(table: &Table, trouble: Option<&str>) -> std::io::Result<()> {
         if at > 0 {
             text.push_str("\r\n");
         }
+        text.push_str("\x1b[2K");
         text.extend(line.chars().take(usize::from(width)));
-        text.push_str("\x1b[K");
     }
     text.push_str("\x1b[J");
     let _ = print(&text);

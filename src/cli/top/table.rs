@@ -158,8 +158,14 @@ mod tests {
         table.take(&told(&[("slow", 11.0, 1024), ("fast", 5.0, 4096)]), later);
         let text = table.text(None);
         let lines: Vec<&str> = text.lines().collect();
-        assert!(lines[2].contains("fast") && lines[2].contains("2.0 KiB/s"), "{text}");
-        assert!(lines[3].contains("slow") && lines[3].contains(" 0 B/s"), "{text}");
+        assert!(
+            lines[2].contains("fast") && lines[2].contains("2.0 KiB/s"),
+            "{text}"
+        );
+        assert!(
+            lines[3].contains("slow") && lines[3].contains(" 0 B/s"),
+            "{text}"
+        );
         assert!(lines[3].contains("11.0s  client"), "{text}");
     }
 

@@ -43,10 +43,7 @@ impl Page {
     pub fn family(&mut self, name: &'static str, kind: Kind, help: &str) -> &mut Page {
         self.name = name;
         let kind = kind.as_str();
-        let _ = write!(
-            self.text,
-            "# HELP {name} {help}\n# TYPE {name} {kind}\n"
-        );
+        let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
         self
     }
 

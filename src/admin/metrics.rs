@@ -5,12 +5,16 @@ use http::StatusCode;
 use super::{Current, answer::Answer};
 use crate::{
     gateway::snapshot::Shared,
+    lambda::{
+        function::Target,
+        local::{Counters, Local},
+    },
     telemetry::metrics::{
         self,
         page::{CONTENT_TYPE, Kind, Page},
     },
     types::{clock::Tick, lifecycle::Phase},
-    upstream::pool,
+    upstream::{group::TargetState, pool},
 };
 
 pub(super) fn page(current: &Current, phase: Phase) -> Answer {
@@ -21,6 +25,7 @@ pub(super) fn page(current: &Current, phase: Phase) -> Answer {
         .value(&[], u64::from(phase == Phase::Running));
     upstream(&mut page);
     targets(&mut page, &current.shared);
+    functions(&mut page, &current.shared);
     Answer::new(StatusCode::OK, CONTENT_TYPE, page.into_text())
 }
 
@@ -45,39 +50,102 @@ fn upstream(page: &mut Page) {
     .value(&[], totals.reused);
 }
 
+/// One value per target of each VPC link.
 fn targets(page: &mut Page, shared: &Shared) {
+    type Measure = (&'static str, &'static str, fn(&TargetState<'_>) -> u64);
+    let measures: [Measure; 3] = [
+        (
+            "sluicegate_target_available",
+            "Whether a VPC link's target gets requests: it is healthy and wasn't left out for its failures.",
+            |target| target.is_available.into(),
+        ),
+        (
+            "sluicegate_target_healthy",
+            "What the health check of a VPC link's target last found.",
+            |target| target.is_healthy.into(),
+        ),
+        (
+            "sluicegate_target_requests",
+            "Requests under way at a VPC link's target.",
+            |target| target.under_way.into(),
+        ),
+    ];
     let now = Tick::now();
-    let help = "Whether a VPC link's target gets requests: it is healthy and wasn't left out for its failures.";
-    page.family("sluicegate_target_available", Kind::Gauge, help);
-    for (link, group) in &shared.groups {
-        for target in group.states(now) {
-            let name = target.endpoint.to_string();
-            page.value(
-                &[("vpc_link", link), ("target", &name)],
-                u64::from(target.is_available),
-            );
+    for (name, help, measure) in measures {
+        page.family(name, Kind::Gauge, help);
+        for (link, group) in &shared.groups {
+            for target in group.states(now) {
+                let labels = [
+                    ("vpc_link", &**link),
+                    ("target", &target.endpoint.to_string()),
+                ];
+                page.value(&labels, measure(&target));
+            }
         }
     }
-    let help = "What the health check of a VPC link's target last found.";
-    page.family("sluicegate_target_healthy", Kind::Gauge, help);
-    for (link, group) in &shared.groups {
-        for target in group.states(now) {
-            let name = target.endpoint.to_string();
-            page.value(
-                &[("vpc_link", link), ("target", &name)],
-                u64::from(target.is_healthy),
-            );
+}
+
+/// What happens in functions that run here.
+fn functions(page: &mut Page, shared: &Shared) {
+    let local: Vec<(&str, &Local)> = shared
+        .functions
+        .iter()
+        .filter_map(|(name, function)| match &function.target {
+            Target::Local(local) => Some((&**name, local)),
+            Target::Remote(_) => None,
+        })
+        .collect();
+    let help = "Execution environments of a function, by what they do.";
+    page.family("sluicegate_function_environments", Kind::Gauge, help);
+    for (name, local) in &local {
+        let gauges = local.gauges();
+        for (state, count) in [
+            ("starting", gauges.starting),
+            ("warm", gauges.warm),
+            ("busy", gauges.busy),
+            ("ending", gauges.ending),
+        ] {
+            page.value(&[("function", name), ("state", state)], count as u64);
         }
     }
-    let help = "Requests under way at a VPC link's target.";
-    page.family("sluicegate_target_requests", Kind::Gauge, help);
-    for (link, group) in &shared.groups {
-        for target in group.states(now) {
-            let name = target.endpoint.to_string();
-            page.value(
-                &[("vpc_link", link), ("target", &name)],
-                u64::from(target.under_way),
-            );
+    let help = "Invocations that wait for an execution environment.";
+    page.family("sluicegate_function_waiting", Kind::Gauge, help);
+    for (name, local) in &local {
+        page.value(&[("function", name)], local.gauges().waiting as u64);
+    }
+    // In the order in which they are read.
+    let counters = [
+        (
+            "sluicegate_function_invocations_total",
+            "Invocations that were taken in.",
+        ),
+        (
+            "sluicegate_function_cold_starts_total",
+            "Execution environments that were started.",
+        ),
+        (
+            "sluicegate_function_init_errors_total",
+            "Starts of execution environments that failed.",
+        ),
+        (
+            "sluicegate_function_errors_total",
+            "Invocations that ended with an error, timeouts among them.",
+        ),
+        (
+            "sluicegate_function_timeouts_total",
+            "Invocations that ran out of time.",
+        ),
+        (
+            "sluicegate_function_cancelled_total",
+            "Invocations that were cancelled because nobody took their output any more.",
+        ),
+    ];
+    for (at, (name, help)) in counters.into_iter().enumerate() {
+        page.family(name, Kind::Counter, help);
+        for (function, local) in &local {
+            let counts = local.counters().map(Counters::read);
+            let count = counts.and_then(|counts| counts.get(at).copied());
+            page.value(&[("function", function)], count.unwrap_or(0));
         }
     }
 }

@@ -45,7 +45,7 @@ fn told(stream: &LiveStream, now: Tick) -> Value {
         "method": stream.method.as_str(),
         "path": stream.path,
         "mode": stream.mode,
-        "client": stream.peer.address.to_string(),
+        "client": client(stream),
         "ageSeconds": rounded(age),
         "bytes": stream.bytes(),
         "bytesPerSecond": (stream.bytes() as f64 / age.max(0.001)).round(),
@@ -55,6 +55,13 @@ fn told(stream: &LiveStream, now: Tick) -> Value {
         "blockedOnClientSeconds": waited(stream, &[Waiting::Client, Waiting::Upload], now),
         "blockedOnIntegrationSeconds": waited(stream, &[Waiting::Integration], now),
     })
+}
+
+fn client(stream: &LiveStream) -> String {
+    match &stream.told_ip {
+        Some(ip) => ip.to_string(),
+        None => stream.peer.address.to_string(),
+    }
 }
 
 /// Whom an exchange waits for, in a word.

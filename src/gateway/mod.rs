@@ -72,7 +72,9 @@ impl Gateway {
         // What the client marked as its own connection's business concerns nobody behind it.
         head.fields.drop_nominated();
         trace::drop_malformed(&mut head.fields);
-        let mut record = snapshot.open(Context::open(peer, head));
+        let mut context = Context::open(peer, head);
+        context.trust(snapshot.identity.trusted_hops);
+        let mut record = snapshot.open(context);
         let outcome = dispatch(&snapshot, &mut record, body, &clocks).await;
         match outcome {
             Ok(answer) => Reply::answer(record, answer, clocks),

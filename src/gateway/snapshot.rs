@@ -47,25 +47,22 @@ impl Shared {
             let endpoints = link
                 .targets
                 .iter()
-                .map(|origin| endpoint(origin, false, None));
+                .map(|origin| endpoint(origin, ClientTls::new(false, None, None)));
             (id.clone(), Arc::new(Group::new(id, endpoints.collect())))
         };
-        let function = |(name, function): (&Box<str>, &model::Function)| {
+        let function = |function: &model::Function| {
             let target = match &function.target {
                 model::FunctionTarget::Local(_) => Target::Local(Local::new(function, control)),
                 model::FunctionTarget::Remote(remote) => {
                     Target::Remote(Remote::new(remote, control))
                 }
             };
-            let function = Function {
-                name: name.clone(),
-                target,
-            };
-            (name.clone(), Arc::new(function))
+            let name = function.name.clone();
+            (name.clone(), Arc::new(Function { name, target }))
         };
         Shared {
             groups: model.vpc_links.iter().map(group).collect(),
-            functions: model.functions.iter().map(function).collect(),
+            functions: model.functions.values().map(function).collect(),
         }
     }
 
@@ -146,6 +143,7 @@ impl Snapshot {
         let identity = Arc::new(Identity {
             instance_id: model.instance_id.clone(),
             pass_underscores: model.http.pass_underscores,
+            trusted_hops: model.http.trusted_hops,
         });
         let mut apis = Vec::with_capacity(model.apis.len());
         for api in &model.apis {
@@ -250,8 +248,11 @@ fn http_proxy(proxy: &model::HttpProxy, shared: &Shared, identity: &Arc<Identity
         None => {
             let endpoint = endpoint(
                 &proxy.uri.origin,
-                proxy.skip_issuer_check,
-                proxy.server_name.as_deref(),
+                ClientTls::new(
+                    proxy.skip_issuer_check,
+                    proxy.server_name.as_deref(),
+                    proxy.client_certificate.clone(),
+                ),
             );
             Destination::Endpoint(Arc::new(endpoint))
         }
@@ -271,9 +272,7 @@ fn http_proxy(proxy: &model::HttpProxy, shared: &Shared, identity: &Arc<Identity
     )))
 }
 
-fn endpoint(origin: &Origin, skip_issuer_check: bool, server_name: Option<&str>) -> Endpoint {
-    let tls = origin
-        .is_tls
-        .then(|| Arc::new(ClientTls::new(skip_issuer_check, server_name)));
+fn endpoint(origin: &Origin, tls: ClientTls) -> Endpoint {
+    let tls = origin.is_tls.then(|| Arc::new(tls));
     Endpoint::new(&origin.host, origin.port, tls)
 }

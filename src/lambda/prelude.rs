@@ -254,11 +254,8 @@ mod tests {
             ("{\"a\"", "isn't valid JSON"),
         ] {
             let stream = [metadata.as_bytes(), &[0; 8]].concat();
-            let fault = match parse(&stream, &[], STRICT) {
-                Err(fault) => fault,
-                // A start that isn't an object is seen before the delimiter only if it comes alone.
-                Ok(_) => panic!("{metadata} was taken"),
-            };
+            // A start that isn't an object is seen before the delimiter only if it comes alone.
+            let fault = parse(&stream, &[], STRICT).unwrap_err();
             let split = parse(&stream, &[1], STRICT).unwrap_err();
             assert!(
                 fault.contains(part) || split.contains(part),

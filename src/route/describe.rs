@@ -95,7 +95,7 @@ fn describe(route: &Route) -> (&'static str, Option<&Policy>, String) {
         Integration::Lambda(lambda) => (
             "AWS_PROXY",
             Some(&lambda.policy),
-            format!("{} (not served yet: 500)", lambda.function),
+            lambda.function.to_string(),
         ),
         Integration::Missing => ("none", None, "no integration: 500".to_owned()),
         Integration::Unusable(why) => ("unusable", None, format!("{why}: 500")),

@@ -23,9 +23,9 @@ use tokio_util::task::TaskTracker;
 use super::{
     Origin, Service,
     client_stream::ClientStream,
-    h1, h2,
+    h1, h2, proxy_protocol,
     registry::{Entry, close_oldest_idle},
-    tls::facts,
+    tls::{facts, has_long_chain},
 };
 use crate::{
     stream::clocks::Clocks,
@@ -49,6 +49,8 @@ pub struct Acceptor {
     pub tls: Option<Arc<ServerConfig>>,
     /// HTTP/2 with prior knowledge.
     pub h2c: bool,
+    /// Whether connections begin with a PROXY protocol header.
+    pub proxy_protocol: bool,
     /// Whether it serves APIs, functions, or both.
     pub serves: Serves,
 }
@@ -162,22 +164,63 @@ impl Acceptor {
             });
             return;
         }
-        let (service, tls) = (service.clone(), self.tls.clone());
-        let (may_be_http2, serves) = (self.h2c, self.serves);
+        let arrival = Arrival {
+            tls: self.tls.clone(),
+            may_be_http2: self.h2c,
+            proxy_protocol: self.proxy_protocol,
+            serves: self.serves,
+            address,
+        };
+        let service = service.clone();
         tasks.spawn(async move {
             let _held = (permit, connections::accepted());
-            let _ = tcp.set_nodelay(true);
-            let local = tcp.local_addr().unwrap_or(address);
-            match tls {
-                None => {
-                    let peer = Peer::new(address, local, None, serves);
-                    serve(tcp, service, peer, may_be_http2, false).await;
-                }
-                Some(config) => {
-                    Box::pin(serve_tls(tcp, config, service, (address, local), serves)).await
-                }
-            }
+            arrival.serve(tcp, service).await;
         });
+    }
+}
+
+/// A connection that has been accepted.
+struct Arrival {
+    tls: Option<Arc<ServerConfig>>,
+    may_be_http2: bool,
+    proxy_protocol: bool,
+    serves: Serves,
+    address: SocketAddr,
+}
+
+impl Arrival {
+    async fn serve(self, mut tcp: TcpStream, service: Arc<Service>) {
+        let _ = tcp.set_nodelay(true);
+        let mut address = self.address;
+        let mut local = tcp.local_addr().unwrap_or(address);
+        if self.proxy_protocol {
+            let reading = proxy_protocol::read(&mut tcp);
+            match tokio::time::timeout(service.http.first_byte, reading).await {
+                Ok(Ok(Some((source, destination)))) => (address, local) = (source, destination),
+                Ok(Ok(None)) => {}
+                Ok(Err(error)) => {
+                    tracing::debug!(client = %address, %error, "a connection without a valid PROXY protocol header");
+                    return;
+                }
+                Err(_) => return,
+            }
+        }
+        match self.tls {
+            None => {
+                let peer = Peer::new(address, local, None, self.serves);
+                serve(tcp, service, peer, self.may_be_http2, false).await;
+            }
+            Some(config) => {
+                Box::pin(serve_tls(
+                    tcp,
+                    config,
+                    service,
+                    (address, local),
+                    self.serves,
+                ))
+                .await;
+            }
+        }
     }
 }
 
@@ -192,6 +235,10 @@ async fn serve_tls(
     match tokio::time::timeout(service.http.first_byte, handshake).await {
         Ok(Ok(stream)) => {
             let connection = stream.get_ref().1;
+            if has_long_chain(connection) {
+                tracing::debug!(client = %address, "a client's chain of certificates is too long");
+                return;
+            }
             let is_http2 = connection.alpn_protocol() == Some(b"h2");
             let peer = Peer::new(address, local, Some(facts(connection)), serves);
             serve(stream, service, peer, false, is_http2).await;

@@ -6,6 +6,7 @@ pub mod gate;
 pub mod h1;
 pub mod h2;
 pub mod health;
+pub mod proxy_protocol;
 pub mod registry;
 pub mod run;
 pub mod tls;

@@ -78,6 +78,7 @@ struct Bound {
     address: SocketAddr,
     tls: Option<Arc<ServerConfig>>,
     h2c: bool,
+    proxy_protocol: bool,
     serves: Serves,
 }
 
@@ -95,6 +96,7 @@ impl Server {
                     address,
                     tls,
                     h2c: listener.h2c,
+                    proxy_protocol: listener.proxy_protocol,
                     serves: listener.serves,
                 },
                 sockets,
@@ -258,6 +260,7 @@ impl Worker {
                         listener,
                         tls: bound.tls,
                         h2c: bound.h2c,
+                        proxy_protocol: bound.proxy_protocol,
                         serves: bound.serves,
                     };
                     let phases = self.conductor.subscribe();

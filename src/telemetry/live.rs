@@ -39,6 +39,8 @@ pub struct LiveStream {
     pub mode: &'static str,
     /// The client's connection.
     pub peer: Arc<Peer>,
+    /// The client's address, if a trusted proxy told it.
+    pub told_ip: Option<Box<str>>,
     /// When the request came.
     pub opened: Tick,
     bytes: AtomicU64,
@@ -58,6 +60,7 @@ impl LiveStream {
             resource: context.resource.clone(),
             mode: context.integration.transfer_mode.unwrap_or("-"),
             peer: context.peer.clone(),
+            told_ip: context.told_ip.clone(),
             opened: context.opened,
             bytes: AtomicU64::new(0),
             last_sent: AtomicU64::new(0),

@@ -15,14 +15,19 @@ DASHBOARD = DEPLOY / "grafana" / "sluicegate.json"
 
 
 def gateway_with_admin(scene: Scene) -> tuple[Gateway, str]:
-    """Starts a gateway that nginx stands behind, with a VPC link that nothing uses. Its admin address comes second."""
+    """Starts a gateway that nginx stands behind, with a VPC link and a function that nothing uses. Its admin address comes second."""
     (scene.directory / "large").write_bytes(b"x" * 4_000_000)
     backend = scene.nginx(
         f"location / {{ return 200 'Hello World!'; }} location /broken {{ return 444; }} "
         f"location /large {{ root {scene.directory}; }}"
     )
     admin = f"127.0.0.1:{free_port()}"
-    gateway = scene.gateway(backend, admin={"address": admin}, vpcLinks={"link": {"targets": [backend]}})
+    gateway = scene.gateway(
+        backend,
+        admin={"address": admin},
+        vpcLinks={"link": {"targets": [backend]}},
+        functions={"idle": {"runtime": "provided.al2023", "codeUri": ".", "command": ["/bin/true"]}},
+    )
     return gateway, admin
 
 

@@ -1,6 +1,6 @@
 //! Lambda functions: where each runs, and its URL.
 
-use std::{collections::BTreeMap, env, time::Duration};
+use std::{collections::BTreeMap, env, path::PathBuf, time::Duration};
 
 use super::settings::Builder;
 use crate::{
@@ -142,6 +142,48 @@ impl Builder<'_> {
         }))
     }
 
+    fn runtime(&mut self, name: &str, pointer: &str) -> Option<Runtime> {
+        let families = [
+            ("nodejs", Runtime::Node),
+            ("python", Runtime::Python),
+            ("provided", Runtime::Provided),
+        ];
+        let known = families
+            .iter()
+            .find(|(prefix, _)| name.starts_with(prefix))
+            .map(|(_, runtime)| *runtime);
+        if known.is_none() {
+            let message = format!("the runtime `{name}` isn't known");
+            let hint = nearest(name, RUNTIMES).map_or_else(
+                || {
+                    "expected `nodejs…`, `python…`, or `provided` with a `command` that speaks the Runtime API"
+                        .to_owned()
+                },
+                |meant| format!("did you mean `{meant}`?"),
+            );
+            self.error(Code::E013, &join(pointer, "runtime"), message, &hint);
+        }
+        known
+    }
+
+    /// The function's directory, which has to be there.
+    fn directory(&mut self, said: &said::Function, pointer: &str) -> PathBuf {
+        let relative = self.base.join(said.code_uri.as_deref().unwrap_or("."));
+        if !relative.is_dir() {
+            let message = format!(
+                "the function's directory `{}` doesn't exist",
+                relative.display()
+            );
+            self.error(
+                Code::E015,
+                &join(pointer, "codeUri"),
+                message,
+                "it is relative to the configuration file",
+            );
+        }
+        std::path::absolute(&relative).unwrap_or(relative)
+    }
+
     fn local(
         &mut self,
         name: &str,
@@ -150,21 +192,7 @@ impl Builder<'_> {
         pointer: &str,
     ) -> Option<FunctionTarget> {
         let runtime_name = said.runtime.as_deref().unwrap_or("provided");
-        let runtime = match runtime_name {
-            name if name.starts_with("nodejs") => Runtime::Node,
-            name if name.starts_with("python") => Runtime::Python,
-            name if name.starts_with("provided") => Runtime::Provided,
-            other => {
-                let message = format!("the runtime `{other}` isn't known");
-                let meant = nearest(other, RUNTIMES);
-                let hint = meant.map_or_else(
-                    || "expected `nodejs…`, `python…`, or `provided` with a `command` that speaks the Runtime API".to_owned(),
-                    |meant| format!("did you mean `{meant}`?"),
-                );
-                self.error(Code::E013, &join(pointer, "runtime"), message, &hint);
-                return None;
-            }
-        };
+        let runtime = self.runtime(runtime_name, pointer)?;
         if runtime != Runtime::Provided && said.handler.is_none() && said.command.is_empty() {
             let message = format!("the function `{name}` has no `handler`");
             self.error(
@@ -174,36 +202,16 @@ impl Builder<'_> {
                 "add `handler: index.handler`: the file's name, a dot, and the function's",
             );
         }
-        let directory = self.base.join(said.code_uri.as_deref().unwrap_or(""));
-        let directory = std::path::absolute(&directory).unwrap_or(directory);
-        if !directory.is_dir() {
-            let message = format!(
-                "the function's directory `{}` doesn't exist",
-                directory.display()
-            );
-            self.error(
-                Code::E015,
-                &join(pointer, "codeUri"),
-                message,
-                "it is relative to the configuration file",
-            );
-        }
+        let directory = self.directory(said, pointer);
+        let copied = |texts: &[String]| texts.iter().map(|text| text.as_str().into()).collect();
         let seconds =
             |said: Option<u32>, default: u64| Duration::from_secs(said.map_or(default, u64::from));
         let timeout = seconds(said.timeout, 60);
         Some(FunctionTarget::Local(Box::new(LocalFunction {
             runtime,
             runtime_name: runtime_name.into(),
-            command: said
-                .command
-                .iter()
-                .map(|part| part.as_str().into())
-                .collect(),
-            extensions: said
-                .extensions
-                .iter()
-                .map(|part| part.as_str().into())
-                .collect(),
+            command: copied(&said.command),
+            extensions: copied(&said.extensions),
             directory,
             handler: said.handler.as_deref().unwrap_or_default().into(),
             environment: environment(said),

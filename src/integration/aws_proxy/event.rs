@@ -78,12 +78,11 @@ fn headers(context: &Context) -> (Value, Value) {
             .keys()
             .find(|own| own.eq_ignore_ascii_case(name))
             .cloned();
-        match multi
+        let values = multi
             .entry(known.unwrap_or_else(|| name.to_owned()))
-            .or_insert_with(|| json!([]))
-        {
-            Value::Array(values) => values.push(value),
-            _ => {}
+            .or_insert_with(|| json!([]));
+        if let Value::Array(values) = values {
+            values.push(value);
         }
     };
     for field in said.iter().filter(|field| is_told(*field)) {
@@ -220,12 +219,12 @@ fn clf(time: Wall) -> String {
 
 fn identity(context: &Context) -> Value {
     let agent = context.head.fields.get(Known::UserAgent);
-    json!({
+    let mut identity = json!({
         "cognitoIdentityPoolId": null,
         "accountId": null,
         "cognitoIdentityId": null,
         "caller": null,
-        "sourceIp": &*context.peer.ip,
+        "sourceIp": context.source_ip(),
         "principalOrgId": null,
         "accessKey": null,
         "cognitoAuthenticationType": null,
@@ -233,5 +232,163 @@ fn identity(context: &Context) -> Value {
         "userArn": null,
         "userAgent": agent.map(String::from_utf8_lossy),
         "user": null,
-    })
+    });
+    let tls = context.peer.tls.as_ref();
+    let certificate = tls.and_then(|tls| tls.client_certificate.as_deref());
+    if let (Value::Object(map), Some(certificate)) = (&mut identity, certificate) {
+        let told = json!({
+            "clientCertPem": &*certificate.pem,
+            "subjectDN": &*certificate.subject,
+            "issuerDN": &*certificate.issuer,
+            "serialNumber": &*certificate.serial,
+            "validity": {
+                "notBefore": &*certificate.not_before,
+                "notAfter": &*certificate.not_after,
+            },
+        });
+        map.insert("clientCert".to_owned(), told);
+    }
+    identity
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use http::{Method, Version};
+
+    use super::*;
+    use crate::types::{
+        fields::Fields,
+        head::RequestHead,
+        peer::{Peer, Serves},
+        site::{Resource, Site},
+        target::Target,
+    };
+
+    /// The event of `GET target` with these header lines, for `/{proxy+}` of an API mounted at `/prod`.
+    fn event(target: &str, lines: &str, body: &'static [u8], binary: &[Box<str>]) -> Value {
+        let fields = Fields::parse(format!("{lines}\r\n").as_bytes(), 100);
+        let head = RequestHead {
+            method: Method::GET,
+            target: Target::parse(&Method::GET, target.as_bytes()).unwrap().0,
+            authority: "api.example.com:8080".into(),
+            version: Version::HTTP_11,
+            fields: fields.unwrap().unwrap().0,
+        };
+        let address = "192.0.2.1:4000".parse().unwrap();
+        let peer = Peer::new(address, address, None, Serves::Apis);
+        let mut context = Context::open(Arc::new(peer), head);
+        context.site = Some(Arc::new(Site {
+            base_path: "/prod".into(),
+            stage: "prod".into(),
+            ..Site::default()
+        }));
+        context.resource = Some(Arc::new(Resource {
+            path: "/{proxy+}".into(),
+            parameters: vec!["proxy".into()],
+            ..Resource::default()
+        }));
+        let from = "/prod/".len() as u32;
+        let length = context.head.target.path().trim_end_matches('/').len() as u32;
+        context.parameters.push(from..length);
+        let event = build(&context, &Bytes::from_static(body), binary);
+        serde_json::from_slice(&event).unwrap()
+    }
+
+    #[test]
+    fn all_keys_are_there_in_their_order_and_null_where_there_is_nothing() {
+        let event = event("/prod/a/", "", b"", &[]);
+        let keys: Vec<&String> = event.as_object().unwrap().keys().collect();
+        assert_eq!(
+            keys,
+            [
+                "resource",
+                "path",
+                "httpMethod",
+                "headers",
+                "multiValueHeaders",
+                "queryStringParameters",
+                "multiValueQueryStringParameters",
+                "pathParameters",
+                "stageVariables",
+                "requestContext",
+                "body",
+                "isBase64Encoded"
+            ]
+        );
+        for key in [
+            "queryStringParameters",
+            "multiValueQueryStringParameters",
+            "stageVariables",
+            "body",
+        ] {
+            assert!(event[key].is_null(), "{key}");
+        }
+        assert_eq!(event["resource"], "/{proxy+}");
+        assert_eq!(event["requestContext"]["domainName"], "api.example.com");
+        assert_eq!(event["requestContext"]["identity"]["sourceIp"], "192.0.2.1");
+        assert!(event["requestContext"].get("authorizer").is_none());
+    }
+
+    #[test]
+    fn the_path_stays_raw_and_loses_the_stage_only() {
+        let event = event("/prod/a%2Fb//c/", "", b"", &[]);
+        assert_eq!(event["path"], "/a%2Fb//c/");
+        assert_eq!(event["requestContext"]["path"], "/prod/a%2Fb//c/");
+        assert_eq!(event["pathParameters"]["proxy"], "a%2Fb//c");
+    }
+
+    #[test]
+    fn headers_keep_their_case_and_all_their_values() {
+        let lines = "tEsT-HEADeR: aValUE\r\nX-Two: 1\r\nx-two: 2\r\nConnection: keep-alive\r\nTE: trailers\r\n\
+            Content-Encoding: gzip\r\nVia: 1.1 me\r\nHost: spoofed\r\nX-Forwarded-For: 198.51.100.7\r\nUSER-AGENT: me\r\n";
+        let event = event("/prod/a", lines, b"", &[]);
+        let headers = &event["headers"];
+        assert_eq!(headers["tEsT-HEADeR"], "aValUE");
+        assert_eq!(headers["X-Two"], "2");
+        assert_eq!(event["multiValueHeaders"]["X-Two"], json!(["1", "2"]));
+        assert_eq!(headers["Content-Encoding"], "gzip");
+        assert_eq!(headers["Via"], "1.1 me");
+        assert_eq!(headers["Host"], "api.example.com:8080");
+        assert_eq!(headers["X-Forwarded-For"], "198.51.100.7, 192.0.2.1");
+        assert_eq!(headers["User-Agent"], "me");
+        for absent in ["Connection", "TE"] {
+            assert!(headers.get(absent).is_none(), "{absent}");
+        }
+    }
+
+    #[test]
+    fn queries_are_decoded_and_the_last_value_wins_alone() {
+        let event = event("/prod/a?a=1+2&a=%C3%BC&b&c=d;e=f&%61=4", "", b"", &[]);
+        assert_eq!(
+            event["queryStringParameters"],
+            json!({ "a": "4", "b": "", "c": "d", "e": "f" })
+        );
+        assert_eq!(
+            event["multiValueQueryStringParameters"]["a"],
+            json!(["1 2", "\u{fc}", "4"])
+        );
+    }
+
+    #[test]
+    fn only_binary_media_types_cross_in_base64() {
+        let png: [Box<str>; 1] = ["image/png".into()];
+        let lines = "Content-Type: image/png; q=1\r\n";
+        let binary = event("/prod/a", lines, b"\x89PNG", &png);
+        assert_eq!(
+            (&binary["body"], &binary["isBase64Encoded"]),
+            (&json!("iVBORw=="), &json!(true))
+        );
+        let text = event(
+            "/prod/a",
+            "Content-Type: text/plain\r\n",
+            b"h\xc3\xbc",
+            &png,
+        );
+        assert_eq!(
+            (&text["body"], &text["isBase64Encoded"]),
+            (&json!("h\u{fc}"), &json!(false))
+        );
+    }
 }

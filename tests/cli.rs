@@ -30,7 +30,12 @@ const HALF_GOOD: &str = "openapi: 3.0.1\ninfo: {title: Shop}\npaths:\n  /ping:\n
 
 fn sluicegate(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sluicegate"));
-    for name in ["SLUICEGATE_LISTEN", "SLUICEGATE_WORKERS", "RUST_LOG"] {
+    for name in [
+        "SLUICEGATE_LISTEN",
+        "SLUICEGATE_WORKERS",
+        "SLUICEGATE_ADMIN",
+        "RUST_LOG",
+    ] {
         command.env_remove(name);
     }
     command.args(arguments).stdin(Stdio::null());
@@ -184,7 +189,7 @@ impl Drop for Running {
 #[test]
 fn help_teaches_and_wrong_usage_is_told() {
     let help = run(&["--help"]);
-    for command in ["serve", "check", "routes", "schema", "demo"] {
+    for command in ["serve", "check", "routes", "schema", "demo", "top"] {
         assert!(out(&help).contains(command), "{}", out(&help));
         let own = run(&[command, "--help"]);
         assert!(
@@ -444,4 +449,68 @@ fn the_demo_streams_and_gives_its_document_away() {
     running.line_with("integration_truncated");
     running.signal("INT");
     assert_eq!(running.exit_status(), Some(0));
+}
+
+/// A gateway whose admin address is told first, and its files.
+fn with_admin(name: &str) -> (Running, Files) {
+    let settings = "listeners: [{address: 127.0.0.1:0}]\nadmin: {address: 127.0.0.1:0}\n\
+        apis: [{definition: api.yaml}]\naccessLog: {path: none}\nshutdown: {preStopDelayInMillis: 0}\n";
+    let files = Files::new(name, &[("api.yaml", GOOD), ("sluicegate.yaml", settings)]);
+    let mut command = sluicegate(&["serve", &files.path("sluicegate.yaml")]);
+    command.env("RUST_LOG", "info");
+    (Running::start(command), files)
+}
+
+#[test]
+fn top_prints_the_streams_once_where_there_is_no_terminal() {
+    let (admin, _files) = with_admin("top");
+    let url = format!("http://{}", admin.address);
+    let told = run(&["top", "--admin", &url]);
+    assert!(told.status.success(), "{}", err(&told));
+    assert!(
+        out(&told).starts_with("0 open\nID ") && out(&told).contains("WAITS FOR"),
+        "{}",
+        out(&told)
+    );
+}
+
+#[test]
+fn top_says_what_to_do_when_no_gateway_answers() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = nobody.local_addr().unwrap().to_string();
+    drop(nobody);
+    let told = run(&["top", "--admin", &address]);
+    assert_eq!(told.status.code(), Some(1));
+    assert!(
+        err(&told).contains(&address) && err(&told).contains("hint: give the gateway an admin"),
+        "{}",
+        err(&told)
+    );
+}
+
+#[test]
+fn the_admin_address_changes_the_log_level_and_drains() {
+    let (admin, _files) = with_admin("drain");
+    let ask = |request: &str, body: &str| {
+        let mut tcp = TcpStream::connect(admin.address).unwrap();
+        tcp.set_read_timeout(Some(GUARD)).unwrap();
+        let (host, length) = (admin.address, body.len());
+        write!(
+            tcp,
+            "{request} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{body}"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        tcp.read_to_string(&mut answer).unwrap();
+        answer
+    };
+    assert!(ask("GET /log-level", "").ends_with("\r\n\r\ninfo\n"));
+    let wrong = ask("PUT /log-level", "loud=very");
+    assert!(wrong.starts_with("HTTP/1.1 400 "), "{wrong}");
+    let set = ask("PUT /log-level", "debug,hyper=info");
+    assert!(set.starts_with("HTTP/1.1 200 "), "{set}");
+    assert!(ask("GET /log-level", "").contains("debug"));
+    assert!(ask("POST /drain", "").starts_with("HTTP/1.1 202 "));
+    admin.line_with("stopped");
+    assert_eq!(admin.exit_status(), Some(0));
 }

@@ -12,7 +12,10 @@
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path, process::Command};
 
 use serde_json::Value;
-use sluicegate::{config::schema::settings_schema, types::variable::Variable};
+use sluicegate::{
+    config::schema::settings_schema,
+    types::{outcome::Outcome, variable::Variable},
+};
 
 const BEGIN: &str = "<!-- made from the schema: begin -->\n";
 const END: &str = "<!-- made from the schema: end -->\n";
@@ -217,6 +220,43 @@ fn every_variable_is_explained() {
         missing.is_empty(),
         "docs/configuration.md doesn't explain {missing:?}"
     );
+}
+
+/// What stands in backquotes or quotes behind `before` in a text.
+fn names_after(text: &str, before: &str) -> std::collections::BTreeSet<String> {
+    let rests = text.split(before).skip(1);
+    let names = rests.map(|rest| {
+        rest.chars()
+            .take_while(|it| it.is_ascii_lowercase() || *it == '_')
+            .collect::<String>()
+    });
+    names.filter(|name| !name.is_empty()).collect()
+}
+
+#[test]
+fn every_metric_is_explained_and_no_other() {
+    let sources = [
+        "src/telemetry/metrics/write.rs",
+        "src/telemetry/metrics/process.rs",
+        "src/admin/metrics.rs",
+    ];
+    let code: String = sources
+        .iter()
+        .map(|file| fs::read_to_string(file).unwrap())
+        .collect();
+    let page = fs::read_to_string("docs/metrics.md").unwrap();
+    let written = names_after(&code, "\"sluicegate_");
+    assert!(written.len() > 30, "{written:?}");
+    assert_eq!(names_after(&page, "| `sluicegate_"), written);
+}
+
+#[test]
+fn every_outcome_is_explained() {
+    let page = fs::read_to_string("docs/timeouts.md").unwrap();
+    for outcome in Outcome::ALL {
+        let row = format!("| `{}` |", outcome.as_str());
+        assert!(page.contains(&row), "docs/timeouts.md lacks {row}");
+    }
 }
 
 #[test]

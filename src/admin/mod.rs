@@ -1,76 +1,189 @@
-//! The operator's address: whether the gateway lives, and whether it takes requests.
+//! The operator's address: health, metrics, what is served and how, the streams that are open, and a few things to do.
+//!
+//! It has no password. What changes something is done only for clients on this machine, and what tells how the gateway is
+//! configured isn't told to web pages that were lured here (`access.rs`). Nothing told here is a secret (`config.rs`).
+
+mod access;
+mod answer;
+mod config;
+mod metrics;
+mod routes;
+mod status;
+mod streams;
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use arc_swap::ArcSwap;
+use http::{Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::types::lifecycle::{Conductor, Phase};
+use crate::{
+    config::model::Model, gateway::snapshot::Shared, route::Router, telemetry::log,
+    types::lifecycle::Conductor,
+};
+use answer::Answer;
 
-/// Listens on the operator's address.
-pub async fn start(address: SocketAddr, conductor: Arc<Conductor>) -> io::Result<()> {
-    let listener = TcpListener::bind(address).await?;
-    tracing::info!("admin on http://{}", listener.local_addr()?);
-    tokio::spawn(accept(listener, conductor));
-    Ok(())
+/// Bytes that a request to the operator's address may carry.
+const MOST_BODY: usize = 4096;
+
+/// The configuration that is being served.
+#[derive(Debug)]
+pub struct Current {
+    model: Arc<Model>,
+    router: Router,
+    shared: Arc<Shared>,
 }
 
-async fn accept(listener: TcpListener, conductor: Arc<Conductor>) {
-    // Kept for the moment when all other descriptors are in use: health must still be told then.
-    let mut reserve = std::fs::File::open("/dev/null").ok();
-    loop {
-        match listener.accept().await {
-            Ok((tcp, _)) => drop(tokio::spawn(serve(tcp, conductor.clone()))),
-            Err(error) => {
-                let is_exhausted = matches!(error.raw_os_error(), Some(23 | 24));
-                if is_exhausted
-                    && reserve.take().is_some()
-                    && let Ok((tcp, _)) = listener.accept().await
-                {
-                    serve(tcp, conductor.clone()).await;
-                }
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                reserve = reserve.or_else(|| std::fs::File::open("/dev/null").ok());
-            }
+impl Current {
+    /// What is told of `model`.
+    pub fn new(model: Arc<Model>, shared: Arc<Shared>) -> Current {
+        Current {
+            router: Router::new(&model.apis),
+            model,
+            shared,
         }
     }
 }
 
-async fn serve(tcp: TcpStream, conductor: Arc<Conductor>) {
-    let service = service_fn(move |request| {
-        let response = answer(&request, &conductor);
-        async move { Ok::<_, Infallible>(response) }
-    });
-    let mut builder = http1::Builder::new();
-    builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(10))
-        .max_buf_size(16 * 1024);
-    if let Err(error) = builder.serve_connection(TokioIo::new(tcp), service).await {
-        tracing::debug!(%error, "an admin connection ended");
+/// The operator's address and what stands behind it.
+#[derive(Debug)]
+pub struct Admin {
+    conductor: Arc<Conductor>,
+    current: ArcSwap<Current>,
+}
+
+impl Admin {
+    /// Tells of `current`, and asks `conductor` to end the gateway.
+    pub fn new(conductor: Arc<Conductor>, current: Current) -> Arc<Admin> {
+        Arc::new(Admin {
+            conductor,
+            current: ArcSwap::from_pointee(current),
+        })
+    }
+
+    /// From now on another configuration is served.
+    pub fn now_serves(&self, current: Current) {
+        self.current.store(Arc::new(current));
+    }
+
+    /// Listens on `address`. Where that is, if it is port 0.
+    pub async fn start(self: Arc<Self>, address: SocketAddr) -> io::Result<SocketAddr> {
+        let listener = TcpListener::bind(address).await?;
+        let own = listener.local_addr()?;
+        tracing::info!("admin on http://{own}");
+        if !own.ip().is_loopback() {
+            tracing::info!(
+                "the admin address can be reached from elsewhere: metrics, configuration and streams can be read there"
+            );
+        }
+        tokio::spawn(self.accept(listener));
+        Ok(own)
+    }
+
+    async fn accept(self: Arc<Self>, listener: TcpListener) {
+        // Kept for the moment when all other descriptors are in use: health must still be told then.
+        let mut reserve = std::fs::File::open("/dev/null").ok();
+        loop {
+            match listener.accept().await {
+                Ok((tcp, client)) => drop(tokio::spawn(self.clone().serve(tcp, client))),
+                Err(error) => {
+                    let is_exhausted = matches!(error.raw_os_error(), Some(23 | 24));
+                    if is_exhausted
+                        && reserve.take().is_some()
+                        && let Ok((tcp, client)) = listener.accept().await
+                    {
+                        self.clone().serve(tcp, client).await;
+                    }
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    reserve = reserve.or_else(|| std::fs::File::open("/dev/null").ok());
+                }
+            }
+        }
+    }
+
+    async fn serve(self: Arc<Self>, tcp: TcpStream, client: SocketAddr) {
+        let service = service_fn(move |request| {
+            let admin = self.clone();
+            async move { Ok::<_, Infallible>(admin.answer(request, client).await.into()) }
+        });
+        let mut builder = http1::Builder::new();
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(Duration::from_secs(10))
+            .max_buf_size(16 * 1024);
+        if let Err(error) = builder.serve_connection(TokioIo::new(tcp), service).await {
+            tracing::debug!(%error, "an admin connection ended");
+        }
+    }
+
+    async fn answer(&self, request: Request<Incoming>, client: SocketAddr) -> Answer {
+        let (parts, body) = request.into_parts();
+        if let Err(refusal) = access::check(&parts, client) {
+            return refusal;
+        }
+        let is_read = matches!(parts.method, Method::GET | Method::HEAD);
+        let path = parts.uri.path();
+        if let Some(id) = path.strip_prefix("/streams/") {
+            return match parts.method {
+                Method::DELETE => streams::terminate(id),
+                _ => Answer::not_allowed("DELETE"),
+            };
+        }
+        let query = parts.uri.query().unwrap_or_default();
+        let current = self.current.load();
+        match path {
+            "/drain" if parts.method == Method::POST => self.drain(),
+            "/log-level" if parts.method == Method::PUT => set_log_level(body).await,
+            "/drain" => Answer::not_allowed("POST"),
+            "/log-level" if !is_read => Answer::not_allowed("GET, PUT"),
+            "/healthz" | "/readyz" | "/metrics" | "/config" | "/routes" | "/streams" | "/"
+                if !is_read =>
+            {
+                Answer::not_allowed("GET")
+            }
+            "/" => Answer::text(StatusCode::OK, answer::CALLS),
+            "/healthz" => Answer::text(StatusCode::OK, "ok\n"),
+            "/readyz" => status::ready(self.conductor.phase(), &parts.headers),
+            "/metrics" => metrics::page(&current, self.conductor.phase()),
+            "/config" => config::effective(&current.model),
+            "/routes" => routes::answer(&current, query),
+            "/streams" => streams::list(query),
+            "/log-level" => Answer::text(StatusCode::OK, format!("{}\n", log_level())),
+            _ => Answer::text(StatusCode::NOT_FOUND, answer::CALLS),
+        }
+    }
+
+    fn drain(&self) -> Answer {
+        tracing::info!("an operator asked for the shutdown");
+        self.conductor.ask_to_stop();
+        Answer::text(StatusCode::ACCEPTED, "shutting down\n")
     }
 }
 
-fn answer(request: &Request<Incoming>, conductor: &Conductor) -> Response<Full<Bytes>> {
-    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    let (status, text) = match request.uri().path() {
-        _ if !is_read => (StatusCode::METHOD_NOT_ALLOWED, "only GET\n"),
-        "/healthz" => (StatusCode::OK, "ok\n"),
-        "/readyz" => match conductor.phase() {
-            Phase::Running => (StatusCode::OK, "ready\n"),
-            Phase::Unready | Phase::Draining | Phase::Cut => {
-                (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
-            }
-        },
-        _ => (StatusCode::NOT_FOUND, "try /healthz or /readyz\n"),
+fn log_level() -> String {
+    log::level().unwrap_or_default()
+}
+
+async fn set_log_level(body: Incoming) -> Answer {
+    let body = Limited::new(body, MOST_BODY).collect().await;
+    let words = body
+        .map(http_body_util::Collected::to_bytes)
+        .unwrap_or_default();
+    let words = String::from_utf8_lossy(&words);
+    let words = words.trim();
+    let result = if words.is_empty() {
+        Err("say what is to be told, such as `debug` or `info,sluicegate=trace`".to_owned())
+    } else {
+        log::set_level(words)
     };
-    let mut response = Response::new(Full::new(Bytes::from_static(text.as_bytes())));
-    *response.status_mut() = status;
-    let plain = header::HeaderValue::from_static("text/plain; charset=utf-8");
-    response.headers_mut().insert(header::CONTENT_TYPE, plain);
-    response
+    match result {
+        Ok(()) => {
+            tracing::info!("an operator set the log level to {words:?}");
+            Answer::text(StatusCode::OK, format!("{}\n", log_level()))
+        }
+        Err(why) => Answer::text(StatusCode::BAD_REQUEST, format!("{why}\n")),
+    }
 }

@@ -40,6 +40,44 @@ pub(super) enum Command {
     Schema,
     /// Start a gateway with backends of its own, and say what to try
     Demo(Demo),
+    /// Watch the streams of a running gateway
+    Top(Top),
+}
+
+/// Watch the streams of a running gateway
+#[derive(Debug, Args)]
+#[command(
+    after_help = "On a terminal the list is drawn anew each second; q or Ctrl-C ends it. Elsewhere it is printed once.\n\
+    Exit status: 0, or 1 if no gateway answers."
+)]
+pub(super) struct Top {
+    /// The gateway's admin address
+    #[arg(
+        long,
+        env = "SLUICEGATE_ADMIN",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:9901"
+    )]
+    pub(super) admin: String,
+    /// Print the streams once
+    #[arg(long)]
+    pub(super) once: bool,
+    /// What comes first
+    #[arg(long, value_enum, default_value_t = Order::Age)]
+    pub(super) sort: Order,
+}
+
+/// The order of streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Order {
+    /// The oldest
+    Age,
+    /// The largest
+    Bytes,
+    /// The fastest
+    Rate,
+    /// Those that have sent nothing for longest
+    Silence,
 }
 
 /// Start a gateway with backends of its own, and say what to try

@@ -6,6 +6,8 @@ mod demo;
 mod invoke;
 mod routes;
 mod serve;
+mod top;
+mod words;
 
 use std::{io::Write as _, process::ExitCode};
 
@@ -23,6 +25,7 @@ pub fn run() -> ExitCode {
         Command::Invoke(invoke) => invoke::run(&invoke),
         Command::Schema => print_schema(),
         Command::Demo(demo) => demo::run(&demo),
+        Command::Top(top) => top::run(&top),
     }
 }
 

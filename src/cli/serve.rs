@@ -16,7 +16,7 @@ use super::{
     complain,
 };
 use crate::{
-    admin,
+    admin::{Admin, Current},
     config::{
         build::Overrides,
         codes::Severity,
@@ -26,7 +26,7 @@ use crate::{
         render::render,
     },
     server::run::{Server, StartFault},
-    telemetry::{log, writer},
+    telemetry::{live, log, writer},
     types::lifecycle::{Conductor, Phase},
 };
 
@@ -109,10 +109,15 @@ pub(super) fn start(model: &Model) -> Result<Running, StartFault> {
         .enable_all()
         .build()
         .map_err(fault)?;
+    if model.admin.is_some() {
+        live::watch();
+    }
     let server = Server::start(model, control.handle())?;
     if let Some(address) = model.admin {
+        let current = Current::new(Arc::new(model.clone()), server.shared().clone());
+        let admin = Admin::new(server.conductor().clone(), current);
         control
-            .block_on(admin::start(address, server.conductor().clone()))
+            .block_on(admin.start(address))
             .map_err(|error| StartFault {
                 message: format!("can't listen on the admin address {address}: {error}"),
                 hint: Some("choose another address under `admin:`".to_owned()),
@@ -161,8 +166,12 @@ impl Running {
         let conductor = self.server.conductor().clone();
         let permits = self.server.permits().clone();
         self.control.spawn(async move {
-            let Ok(patience) = await_signal(shutdown).await else {
-                return;
+            let patience = tokio::select! {
+                signal = await_signal(shutdown) => match signal {
+                    Ok(patience) => patience,
+                    Err(_) => return,
+                },
+                () = conductor.asked_to_stop() => shutdown,
             };
             let announcing = announce_open(permits);
             let second = async {

@@ -25,6 +25,7 @@ use crate::{
         head::RequestHead,
         known::Known,
         peer::Peer,
+        trace,
     },
 };
 use reply::{Answer, Reply};
@@ -71,9 +72,10 @@ impl Gateway {
         } = request;
         // What the client marked as its own connection's business concerns nobody behind it.
         head.fields.drop_nominated();
+        trace::drop_malformed(&mut head.fields);
         let mut context = Context::open(peer, head);
         context.trust(snapshot.identity.trusted_hops);
-        let mut record = Record::open(context, snapshot.access_log.clone());
+        let mut record = snapshot.open(context);
         if let Some(front) = snapshot.fronts.find(record.context()) {
             return snapshot.fronts.serve(front, record, body, clocks).await;
         }
@@ -93,7 +95,7 @@ impl Gateway {
         fault: Fault,
     ) -> Reply {
         let snapshot = self.snapshot.load_full();
-        let record = Record::open(Context::open(peer, head), snapshot.access_log.clone());
+        let record = snapshot.open(Context::open(peer, head));
         refuse::reply(&snapshot, record, fault, clocks)
     }
 }
@@ -183,6 +185,7 @@ fn find<'a>(snapshot: &'a Snapshot, record: &mut Record) -> Result<(&'a Api, &'a
         return Err(no_route);
     };
     record.belongs_to(&api.access_log, api.execution_log);
+    record.count_in(&api.unmatched);
     record.context_mut().site = Some(api.site.clone());
     if matches!(found, Found::Climbs { .. }) {
         return Err(climbs);
@@ -191,6 +194,7 @@ fn find<'a>(snapshot: &'a Snapshot, record: &mut Record) -> Result<(&'a Api, &'a
         return Err(no_route);
     };
     record.context_mut().resource = Some(route.resource.clone());
+    record.count_in(&route.counts);
     if let Found::Method { parameters, .. } = found {
         record.context_mut().parameters = parameters;
     }

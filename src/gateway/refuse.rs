@@ -80,6 +80,7 @@ pub(super) fn closes(kind: FaultKind) -> bool {
             | FaultKind::BadExpectation
             | FaultKind::Overloaded
             | FaultKind::Drained
+            | FaultKind::Terminated
             | FaultKind::Panicked
     )
 }

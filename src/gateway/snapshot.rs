@@ -21,10 +21,14 @@ use crate::{
     },
     route::Router,
     telemetry::{
-        record::AccessLog,
+        metrics::{self, Shard},
+        record::{AccessLog, Record},
         writer::{Output, sink},
     },
-    types::site::{Resource, Site},
+    types::{
+        context::Context,
+        site::{Resource, Site},
+    },
     upstream::{endpoint::Endpoint, group::Group, send::Destination, tls::ClientTls},
 };
 
@@ -86,6 +90,8 @@ pub struct Snapshot {
     pub identity: Arc<Identity>,
     /// The functions that can be reached without an API.
     pub fronts: Fronts,
+    /// Counts of requests that reach no API.
+    pub stray: Arc<Shard>,
 }
 
 /// An API.
@@ -103,6 +109,8 @@ pub struct Api {
     pub execution_log: ExecutionLog,
     /// The smallest response that is compressed, if any is.
     pub minimum_compression_size: Option<u64>,
+    /// Counts of requests that reach none of its routes.
+    pub unmatched: Arc<Shard>,
 }
 
 /// A method of a resource.
@@ -114,6 +122,8 @@ pub struct Route {
     pub unenforced: Vec<String>,
     /// What it does.
     pub integration: Integration,
+    /// Counts of its requests.
+    pub counts: Arc<Shard>,
 }
 
 /// What a route does.
@@ -148,6 +158,7 @@ impl Snapshot {
                 access_log: own_log.unwrap_or_else(|| access_log.clone()),
                 execution_log: api.execution_log,
                 minimum_compression_size: api.minimum_compression_size,
+                unmatched: metrics::shard(metrics::Route::unmatched(&api.site)),
             });
         }
         Ok(Snapshot {
@@ -156,7 +167,13 @@ impl Snapshot {
             access_log,
             identity,
             fronts: Fronts::new(model, shared),
+            stray: metrics::shard(metrics::Route::stray()),
         })
+    }
+
+    /// Opens the record of a request, of which nothing but its head is known.
+    pub fn open(&self, context: Context) -> Record {
+        Record::open(context, self.access_log.clone(), self.stray.clone())
     }
 }
 
@@ -184,11 +201,12 @@ fn routes(api: &model::Api, shared: &Shared, identity: &Arc<Identity>) -> Vec<Ro
     let binary: Arc<[Box<str>]> = api.binary_media_types.clone().into();
     api.methods
         .iter()
-        .map(|method| route(method, shared, identity, &binary))
+        .map(|method| route(&api.site, method, shared, identity, &binary))
         .collect()
 }
 
 fn route(
+    site: &Site,
     method: &model::Method,
     shared: &Shared,
     identity: &Arc<Identity>,
@@ -207,6 +225,11 @@ fn route(
         resource: Arc::new(method.resource.clone()),
         unenforced: method.unenforced.clone(),
         integration,
+        counts: metrics::shard(metrics::Route::new(
+            site,
+            &method.resource,
+            method.verb.as_str(),
+        )),
     }
 }
 

@@ -56,6 +56,7 @@ pub fn fault_of(outcome: Outcome) -> Fault {
             FaultKind::Drained,
             "the gateway shut down and its drain timeout ran out",
         ),
+        Outcome::Terminated => Fault::new(FaultKind::Terminated, "an operator ended the request"),
         // Before the head, the only thing awaited of the client is its upload.
         _ => Fault::new(
             FaultKind::BodyTimeout,

@@ -1,5 +1,6 @@
 //! Which method of which API answers a request: host, base path, then a trie of path segments.
 
+pub mod describe;
 pub mod explain;
 pub mod mounts;
 pub mod trie;

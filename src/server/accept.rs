@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     stream::clocks::Clocks,
+    telemetry::metrics::connections,
     types::{
         ids,
         lifecycle::{Phase, reached},
@@ -155,6 +156,7 @@ impl Acceptor {
     ) {
         let (permit, is_full) = permits.take();
         if is_full && !close_oldest_idle() {
+            connections::refused();
             let is_plain = self.tls.is_none();
             tasks.spawn(async move {
                 turn_away(tcp, is_plain).await;
@@ -171,7 +173,7 @@ impl Acceptor {
         };
         let service = service.clone();
         tasks.spawn(async move {
-            let _permit = permit;
+            let _held = (permit, connections::accepted());
             arrival.serve(tcp, service).await;
         });
     }

@@ -3,7 +3,7 @@
 use std::{
     cell::RefCell,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::Waker,
@@ -23,7 +23,6 @@ pub struct Handle {
     /// When it became idle; 0 while it is busy.
     idle_since: AtomicU64,
     is_closing: AtomicBool,
-    waker: Mutex<Option<Waker>>,
 }
 
 impl Handle {
@@ -49,31 +48,20 @@ impl Handle {
 
     /// Notes how its task is woken.
     pub fn register(&self, waker: &Waker) {
-        let mut own = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
-        if own.as_ref().is_none_or(|own| !own.will_wake(waker)) {
-            *own = Some(waker.clone());
-        }
-    }
-
-    fn wake(&self) {
-        self.waker
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .iter()
-            .for_each(Waker::wake_by_ref);
+        self.clocks.register(waker);
     }
 
     /// Asks it to end after what it is doing.
     pub fn close(&self) {
         self.is_closing.store(true, Relaxed);
-        self.wake();
+        self.clocks.wake();
     }
 
     /// Ends what it is doing.
     pub fn cut(&self) {
         self.is_closing.store(true, Relaxed);
         self.clocks.judge(Outcome::Drained);
-        self.wake();
+        self.clocks.wake();
     }
 }
 

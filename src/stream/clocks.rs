@@ -6,7 +6,11 @@
 //! the atomics only let the parts share it safely, and a relaxed store costs what a plain one does.
 
 use std::{
-    sync::atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicU8, AtomicU64, Ordering::Relaxed},
+    },
+    task::Waker,
     time::Duration,
 };
 
@@ -79,6 +83,8 @@ pub struct Clocks {
     resume: AtomicU64,
     verdict: AtomicU8,
     spent: [AtomicU64; 5],
+    /// Whoever drives the exchange, for a verdict that comes from elsewhere.
+    waker: Mutex<Option<Waker>>,
 }
 
 const NEVER: u64 = u64::MAX;
@@ -97,6 +103,7 @@ impl Default for Clocks {
             resume: AtomicU64::new(NEVER),
             verdict: AtomicU8::new(0),
             spent: Default::default(),
+            waker: Mutex::default(),
         }
     }
 }
@@ -231,6 +238,35 @@ impl Clocks {
         given
             .checked_sub(1)
             .and_then(|at| Outcome::ALL.get(at).copied())
+    }
+
+    /// Notes how the task that drives the exchange is woken.
+    pub fn register(&self, waker: &Waker) {
+        let mut own = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
+        if own.as_ref().is_none_or(|own| !own.will_wake(waker)) {
+            *own = Some(waker.clone());
+        }
+    }
+
+    /// Wakes it.
+    pub fn wake(&self) {
+        self.waker
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .for_each(Waker::wake_by_ref);
+    }
+
+    /// Microseconds spent waiting for `whom`, the present wait included.
+    pub fn waited_for(&self, whom: Waiting, now: Tick) -> u64 {
+        let spent = self.spent.get(whom as usize);
+        let before = spent.map_or(0, |spent| spent.load(Relaxed));
+        let present = if self.waiting() == whom {
+            now.micros().saturating_sub(self.entered.load(Relaxed))
+        } else {
+            0
+        };
+        before + present
     }
 
     /// Ends the accounting and adds what was spent waiting to `transfer`.

@@ -146,6 +146,7 @@ pub fn verdict(outcome: Outcome) -> Cut {
         Outcome::Idle => "the integration sent nothing for the idle timeout",
         Outcome::ClientStalled => "the client accepted nothing for the client stall timeout",
         Outcome::Drained => "the gateway shut down and its drain timeout ran out",
+        Outcome::Terminated => "an operator ended the request",
         _ => "the response was cut",
     };
     Cut::new(outcome, detail)

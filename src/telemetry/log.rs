@@ -2,12 +2,16 @@
 
 use std::{
     io::{self, IsTerminal},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{
+    EnvFilter, Registry, fmt, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _,
+};
 
 use super::writer::{Output, Sink, sink};
+
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
 
 /// Starts the log. `RUST_LOG` chooses what is told; by default information, warnings and errors.
 pub fn start() {
@@ -15,17 +19,38 @@ pub fn start() {
     let Ok(sink) = sink(&Output::Stderr) else {
         return;
     };
-    let started = fmt()
-        .with_env_filter(filter)
+    let lines = fmt::layer()
         .with_target(false)
         .with_ansi(io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none())
         .with_writer(move || Lines {
             sink: sink.clone(),
             line: Vec::new(),
-        })
+        });
+    let (filter, handle) = reload::Layer::new(filter);
+    let started = tracing_subscriber::registry()
+        .with(filter)
+        .with(lines)
         .try_init();
     // A second start, as in tests, keeps the first.
-    drop(started);
+    if started.is_ok() {
+        let _ = FILTER.set(handle);
+    }
+}
+
+/// What is told, in the words of `RUST_LOG`.
+pub fn level() -> Option<String> {
+    FILTER.get()?.with_current(ToString::to_string).ok()
+}
+
+/// Changes what is told, until it is changed again. The words are those of `RUST_LOG`; says what is wrong with others.
+pub fn set_level(words: &str) -> Result<(), String> {
+    let filter = EnvFilter::builder()
+        .parse(words)
+        .map_err(|error| error.to_string())?;
+    let handle = FILTER
+        .get()
+        .ok_or_else(|| "the log hasn't been started".to_owned())?;
+    handle.reload(filter).map_err(|error| error.to_string())
 }
 
 /// Gathers one event's line and hands it over whole.

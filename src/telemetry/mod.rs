@@ -1,7 +1,8 @@
-//! What the gateway tells: one record per request, why requests fail, and the program's own log.
+//! What the gateway tells: one record per request, why requests fail, counts, live streams, and the program's own log.
 
 pub mod execution;
 pub mod live;
 pub mod log;
+pub mod metrics;
 pub mod record;
 pub mod writer;

@@ -4,7 +4,8 @@ use std::{cell::RefCell, sync::Arc};
 
 use super::{
     execution,
-    live::{self, LiveStream},
+    live::{self, Live},
+    metrics::Shard,
     writer::Sink,
 };
 use crate::{
@@ -36,18 +37,23 @@ pub struct Record {
     context: Box<Context>,
     log: Arc<AccessLog>,
     level: ExecutionLog,
-    live: Option<Arc<LiveStream>>,
+    counts: Arc<Shard>,
+    live: Option<Live>,
+    /// Whether it counts as an open stream.
+    is_stream: bool,
     is_closed: bool,
 }
 
 impl Record {
-    /// Opens the record of a request.
-    pub fn open(context: Context, log: Arc<AccessLog>) -> Record {
+    /// Opens the record of a request. `counts` is where it counts unless it reaches an API.
+    pub fn open(context: Context, log: Arc<AccessLog>, counts: Arc<Shard>) -> Record {
         Record {
             context: Box::new(context),
             log,
             level: ExecutionLog::Error,
+            counts,
             live: None,
+            is_stream: false,
             is_closed: false,
         }
     }
@@ -56,6 +62,11 @@ impl Record {
     pub fn belongs_to(&mut self, log: &Arc<AccessLog>, level: ExecutionLog) {
         self.log = log.clone();
         self.level = level;
+    }
+
+    /// The request counts there.
+    pub fn count_in(&mut self, counts: &Arc<Shard>) {
+        self.counts = counts.clone();
     }
 
     /// What is known of the request.
@@ -68,12 +79,15 @@ impl Record {
         &mut self.context
     }
 
-    /// Shows the request among the live ones until its record is closed, if anybody watches.
+    /// The request has reached its integration: until its record is closed, it is an open stream if its response is
+    /// streamed, and can be seen among the live ones if anybody watches.
     pub fn go_live(&mut self, clocks: &Arc<Clocks>) {
+        if self.context.is_streamed() {
+            self.is_stream = true;
+            self.counts.stream_opened();
+        }
         if live::is_watched() {
-            let live = Arc::new(LiveStream::new(&self.context, clocks.clone()));
-            live::add(&live);
-            self.live = Some(live);
+            self.live = Some(Live::new(&self.context, clocks.clone()));
         }
     }
 
@@ -97,8 +111,12 @@ impl Record {
         }
         context.end = Some((outcome, now));
         if let Some(live) = self.live.take() {
-            live::remove(&live, outcome);
+            live.end(outcome, now);
         }
+        if self.is_stream {
+            self.counts.stream_closed();
+        }
+        self.counts.count(context);
         write_line(&self.log, context);
         execution::tell(context, self.level);
     }

@@ -27,7 +27,9 @@ pub struct Sink {
     output: Output,
     waiting: Mutex<Vec<u8>>,
     dropped: AtomicU64,
-    /// How many of them were told.
+    /// How many the output failed to take.
+    unwritten: AtomicU64,
+    /// How many dropped ones were told.
     told: AtomicU64,
     failed: AtomicBool,
 }
@@ -78,6 +80,7 @@ pub fn sink(output: &Output) -> io::Result<Arc<Sink>> {
         output: output.clone(),
         waiting: Mutex::default(),
         dropped: AtomicU64::new(0),
+        unwritten: AtomicU64::new(0),
         told: AtomicU64::new(0),
         failed: AtomicBool::new(false),
     };
@@ -110,6 +113,22 @@ impl Sink {
     }
 }
 
+/// The outputs, and how many lines each has lost.
+pub fn lost() -> Vec<(String, u64)> {
+    let sinks = locked(&WRITER.sinks);
+    let lost = sinks.values().map(|sink| {
+        let name = match &sink.output {
+            Output::Stdout => "stdout".to_owned(),
+            Output::Stderr => "stderr".to_owned(),
+            Output::File(path) => path.display().to_string(),
+        };
+        (name, sink.dropped() + sink.unwritten.load(Relaxed))
+    });
+    let mut lost: Vec<_> = lost.collect();
+    lost.sort();
+    lost
+}
+
 /// Waits until everything handed over so far has been written, or for `limit`.
 pub fn flush(limit: Duration) {
     let goal = *locked(&WRITER.passes) + 2;
@@ -140,7 +159,12 @@ fn run() {
         for sink in sinks {
             std::mem::swap(&mut batch, &mut locked(&sink.waiting));
             if !batch.is_empty() {
-                tell_failure(&sink, write(&sink.output, &batch, &mut files));
+                let result = write(&sink.output, &batch, &mut files);
+                if result.is_err() {
+                    let lines = batch.split(|byte| *byte == b'\n').count() - 1;
+                    sink.unwritten.fetch_add(lines as u64, Relaxed);
+                }
+                tell_failure(&sink, result);
                 batch.clear();
             }
             tell_lost(&sink);
@@ -259,6 +283,7 @@ mod tests {
             output: Output::Stderr,
             waiting: Mutex::default(),
             dropped: AtomicU64::new(0),
+            unwritten: AtomicU64::new(0),
             told: AtomicU64::new(0),
             failed: AtomicBool::new(false),
         };

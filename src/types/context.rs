@@ -16,7 +16,11 @@ use super::{
     peer::Peer,
     site::{Resource, Site},
     target::split_port,
+    trace,
 };
+
+/// AWS bills each started 10 MiB of a response as one request.
+pub const BILLED_UNIT: u64 = 10 * 1024 * 1024;
 
 /// One request and what became of it.
 #[derive(Debug)]
@@ -31,12 +35,12 @@ pub struct Context {
     pub replaced_request_id: bool,
     /// `$context.extendedRequestId`.
     pub extended_id: ExtendedId,
-    /// `X-Amzn-Trace-Id`: the client's if well-formed, else a new root.
+    /// `X-Amzn-Trace-Id`: the client's if well-formed, else a root from its `traceparent`, else a new one.
     pub trace: SmallVec<[u8; 40]>,
     /// The client's connection.
     pub peer: Arc<Peer>,
     /// The client's address by the word of trusted proxies, if there are any.
-    told_ip: Option<Box<str>>,
+    pub told_ip: Option<Box<str>>,
     /// The request as it came.
     pub head: RequestHead,
     /// The method that routes: the client's, or its `X-HTTP-Method-Override`.
@@ -80,6 +84,9 @@ pub struct IntegrationFacts {
     pub error: Option<Box<str>>,
 }
 
+/// How a response that is passed on as it arrives is logged.
+pub const STREAMED: &str = "STREAMED";
+
 /// How a response was passed on. Times in microseconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Transfer {
@@ -107,7 +114,11 @@ impl Context {
         let taken = asked.and_then(RequestId::from_client);
         let trace = match head.fields.get(Known::XAmznTraceId) {
             Some(value) if is_trace_header(value) => SmallVec::from_slice(value),
-            _ => SmallVec::from_buf(new_trace_root(opened_wall)),
+            _ => SmallVec::from_buf(
+                trace::said(&head.fields)
+                    .and_then(trace::root_of)
+                    .unwrap_or_else(|| new_trace_root(opened_wall)),
+            ),
         };
         Context {
             opened: Tick::recent(),
@@ -129,6 +140,11 @@ impl Context {
             transfer: Transfer::default(),
             end: None,
         }
+    }
+
+    /// Whether the request reached an integration whose response is streamed.
+    pub fn is_streamed(&self) -> bool {
+        self.integration.transfer_mode == Some(STREAMED)
     }
 
     /// Takes the word of the last `hops` proxies about the client's address: each has appended the address of its own

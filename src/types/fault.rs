@@ -154,6 +154,8 @@ pub enum FaultKind {
     Overloaded,
     /// A shutdown's time was up before the head.
     Drained,
+    /// An operator ended the request before the head.
+    Terminated,
     /// A defect of the gateway.
     Panicked,
 }
@@ -244,6 +246,8 @@ impl FaultKind {
             K::Overloaded => row!(503 Default5xx "ServiceUnavailableException", "Service Unavailable";
                                   Gateway Refused "overloaded"),
             K::Drained => row!(503 Default5xx "ServiceUnavailableException", "Service Unavailable"; Gateway Drained "drained"),
+            K::Terminated => row!(503 Default5xx "ServiceUnavailableException", "Service Unavailable";
+                                  Gateway Terminated "terminated"),
             K::Panicked => row!(500 Default5xx SERVER_ERROR, INTERNAL; Gateway Refused "panicked"),
         }
     }

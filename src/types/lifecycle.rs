@@ -1,6 +1,6 @@
 //! How a gateway comes to its end, in phases that every worker sees.
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// Where a server is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -19,12 +19,14 @@ pub enum Phase {
 #[derive(Debug)]
 pub struct Conductor {
     phase: watch::Sender<Phase>,
+    asked: Notify,
 }
 
 impl Default for Conductor {
     fn default() -> Self {
         Conductor {
             phase: watch::Sender::new(Phase::Running),
+            asked: Notify::new(),
         }
     }
 }
@@ -37,6 +39,16 @@ impl Conductor {
             *phase = to.max(*phase);
             is_later
         });
+    }
+
+    /// Asks whoever runs the gateway to end it in good order.
+    pub fn ask_to_stop(&self) {
+        self.asked.notify_one();
+    }
+
+    /// Waits until somebody asks for that. One may wait at a time.
+    pub async fn asked_to_stop(&self) {
+        self.asked.notified().await;
     }
 
     /// The phase now.

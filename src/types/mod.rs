@@ -18,4 +18,5 @@ pub mod peer;
 pub mod site;
 pub mod target;
 pub mod template;
+pub mod trace;
 pub mod variable;

@@ -24,6 +24,8 @@ pub enum Outcome {
     Limit,
     /// A shutdown's time was up.
     Drained,
+    /// An operator ended it.
+    Terminated,
 }
 
 impl Outcome {
@@ -40,6 +42,7 @@ impl Outcome {
             Outcome::IntegrationTruncated => "integration_truncated",
             Outcome::Limit => "limit",
             Outcome::Drained => "drained",
+            Outcome::Terminated => "terminated",
         }
     }
 
@@ -48,7 +51,9 @@ impl Outcome {
         match self {
             Outcome::Complete => None,
             Outcome::ClientStalled | Outcome::ClientLeft => Some(Side::Client),
-            Outcome::Refused | Outcome::Limit | Outcome::Drained => Some(Side::Gateway),
+            Outcome::Refused | Outcome::Limit | Outcome::Drained | Outcome::Terminated => {
+                Some(Side::Gateway)
+            }
             Outcome::Deadline
             | Outcome::Idle
             | Outcome::IntegrationFailed
@@ -57,7 +62,7 @@ impl Outcome {
     }
 
     /// All outcomes, in the order of their numbers.
-    pub const ALL: [Outcome; 10] = [
+    pub const ALL: [Outcome; 11] = [
         Outcome::Complete,
         Outcome::Refused,
         Outcome::Deadline,
@@ -68,6 +73,7 @@ impl Outcome {
         Outcome::IntegrationTruncated,
         Outcome::Limit,
         Outcome::Drained,
+        Outcome::Terminated,
     ];
 }
 

@@ -25,6 +25,19 @@ pub struct Group {
     turn: AtomicUsize,
 }
 
+/// How a target is doing.
+#[derive(Debug)]
+pub struct TargetState<'a> {
+    /// The target.
+    pub endpoint: &'a Endpoint,
+    /// What its health check last found.
+    pub is_healthy: bool,
+    /// Whether requests go there: it is healthy and wasn't left out for its failures.
+    pub is_available: bool,
+    /// Requests under way.
+    pub under_way: u32,
+}
+
 #[derive(Debug)]
 struct Target {
     endpoint: Arc<Endpoint>,
@@ -66,6 +79,16 @@ impl Group {
     /// The targets' endpoints, in order.
     pub fn endpoints(&self) -> impl Iterator<Item = &Arc<Endpoint>> {
         self.targets.iter().map(|target| &target.endpoint)
+    }
+
+    /// How each target is doing, in order.
+    pub fn states(&self, now: Tick) -> impl Iterator<Item = TargetState<'_>> {
+        self.targets.iter().map(move |target| TargetState {
+            endpoint: &target.endpoint,
+            is_healthy: target.is_healthy.load(Relaxed),
+            is_available: target.is_available(now),
+            under_way: target.under_way.load(Relaxed),
+        })
     }
 
     /// Notes what a health check found.

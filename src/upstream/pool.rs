@@ -4,7 +4,10 @@ use std::{
     cell::RefCell,
     collections::HashMap,
     hash::{BuildHasherDefault, Hasher},
-    sync::Arc,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -47,18 +50,85 @@ impl Hasher for Identity {
     }
 }
 
-type Pools = HashMap<u64, Pool, BuildHasherDefault<Identity>>;
+struct Pools {
+    by_endpoint: HashMap<u64, Pool, BuildHasherDefault<Identity>>,
+    counts: Arc<Counts>,
+}
+
+/// What one worker's pools do.
+#[derive(Debug, Default)]
+struct Counts {
+    idle: AtomicU64,
+    reused: AtomicU64,
+    opened: AtomicU64,
+}
+
+static COUNTS: Mutex<Vec<Arc<Counts>>> = Mutex::new(Vec::new());
+
+impl Default for Pools {
+    fn default() -> Self {
+        let counts = Arc::new(Counts::default());
+        COUNTS
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(counts.clone());
+        Pools {
+            by_endpoint: HashMap::default(),
+            counts,
+        }
+    }
+}
+
+impl Drop for Pools {
+    fn drop(&mut self) {
+        self.counts.idle.store(0, Relaxed);
+    }
+}
 
 thread_local! {
     static POOLS: RefCell<Pools> = RefCell::default();
 }
 
+/// What the pools of all workers do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Idle HTTP/1.1 connections.
+    pub idle: u64,
+    /// Requests that went out on a connection that had been idle.
+    pub reused: u64,
+    /// Connections that were opened.
+    pub opened: u64,
+}
+
+/// What the pools of all workers do.
+pub fn totals() -> Totals {
+    let counts = COUNTS.lock().unwrap_or_else(PoisonError::into_inner);
+    counts
+        .iter()
+        .fold(Totals::default(), |totals, counts| Totals {
+            idle: totals.idle + counts.idle.load(Relaxed),
+            reused: totals.reused + counts.reused.load(Relaxed),
+            opened: totals.opened + counts.opened.load(Relaxed),
+        })
+}
+
+/// Counts a connection that this worker has opened.
+pub fn count_opened() {
+    POOLS.with_borrow(|pools| pools.counts.opened.fetch_add(1, Relaxed));
+}
+
 /// The connection used last that is still open and silent.
 pub fn take(endpoint: &Endpoint, now: Tick) -> Option<Connection> {
     POOLS.with_borrow_mut(|pools| {
-        let idle = &mut pools.get_mut(&endpoint.id)?.idle;
+        let Pools {
+            by_endpoint,
+            counts,
+        } = pools;
+        let idle = &mut by_endpoint.get_mut(&endpoint.id)?.idle;
         while let Some((since, mut connection)) = idle.pop() {
+            counts.idle.fetch_sub(1, Relaxed);
             if is_fresh(since, &connection, now) && connection.is_quiet() {
+                counts.reused.fetch_add(1, Relaxed);
                 return Some(connection);
             }
         }
@@ -72,9 +142,11 @@ pub fn give(connection: Connection, now: Tick) {
         return;
     }
     POOLS.with_borrow_mut(|pools| {
-        let pool = pools.entry(connection.endpoint().id).or_default();
+        let by_endpoint = &mut pools.by_endpoint;
+        let pool = by_endpoint.entry(connection.endpoint().id).or_default();
         if pool.idle.len() < MOST_IDLE {
             pool.idle.push((now, connection));
+            pools.counts.idle.fetch_add(1, Relaxed);
         }
     });
 }
@@ -82,7 +154,7 @@ pub fn give(connection: Connection, now: Tick) {
 /// The worker's HTTP/2 connection to an endpoint, while it takes requests.
 pub fn http2(endpoint: &Arc<Endpoint>) -> Option<Sender> {
     POOLS.with_borrow_mut(|pools| {
-        let shared = &mut pools.get_mut(&endpoint.id)?.http2;
+        let shared = &mut pools.by_endpoint.get_mut(&endpoint.id)?.http2;
         if shared.as_ref().is_some_and(Sender::is_closed) {
             *shared = None;
         }
@@ -92,27 +164,32 @@ pub fn http2(endpoint: &Arc<Endpoint>) -> Option<Sender> {
 
 /// Shares an HTTP/2 connection with the worker's later requests.
 pub fn share(endpoint: &Endpoint, sender: Sender) {
-    POOLS.with_borrow_mut(|pools| pools.entry(endpoint.id).or_default().http2 = Some(sender));
+    POOLS.with_borrow_mut(|pools| {
+        pools.by_endpoint.entry(endpoint.id).or_default().http2 = Some(sender);
+    });
 }
 
 /// Closes what has been idle for too long or was closed by the backend.
 pub fn sweep(now: Tick) {
     POOLS.with_borrow_mut(|pools| {
-        pools.retain(|_, pool| {
+        let mut idle = 0;
+        pools.by_endpoint.retain(|_, pool| {
             pool.idle.retain_mut(|(since, connection)| {
                 is_fresh(*since, connection, now) && connection.is_quiet()
             });
             if pool.http2.as_ref().is_some_and(Sender::is_closed) {
                 pool.http2 = None;
             }
+            idle += pool.idle.len() as u64;
             !pool.idle.is_empty() || pool.http2.is_some()
         });
+        pools.counts.idle.store(idle, Relaxed);
     });
 }
 
 /// How many idle connections this worker holds.
 pub fn idle_count() -> usize {
-    POOLS.with_borrow(|pools| pools.values().map(|pool| pool.idle.len()).sum())
+    POOLS.with_borrow(|pools| pools.by_endpoint.values().map(|pool| pool.idle.len()).sum())
 }
 
 fn is_fresh(since: Tick, connection: &Connection, now: Tick) -> bool {

@@ -104,6 +104,7 @@ async fn call(
         }
     }
     let stream = Box::pin(connect(endpoint, connect_limit)).await?;
+    pool::count_opened();
     if stream.is_http2() {
         let sender = Sender::open(stream, endpoint.clone()).await?;
         pool::share(endpoint, sender.clone());

@@ -401,3 +401,36 @@ async fn item_179_a_trace_id_is_carried_on_if_it_is_one() {
         assert_eq!((sent.len(), sent[0] == said), (1, kept), "{said}");
     }
 }
+
+#[tokio::test]
+async fn item_179_a_trace_goes_on_and_a_malformed_one_does_not() {
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let request = |parent: &str, more: &str| {
+        format!(
+            "GET /x HTTP/1.1\r\nHost: test\r\ntraceparent: {parent}\r\ntracestate: a=1\r\n{more}\r\n"
+        )
+    };
+    let head = seen(&request(parent, "")).await;
+    assert_eq!(
+        (header(&head, "traceparent"), header(&head, "tracestate")),
+        (Some(parent), Some("a=1"))
+    );
+    // Both fields name the same trace, unless the client names another one.
+    let own = Some("Root=1-4bf92f35-77b34da6a3ce929d0e0e4736");
+    assert_eq!(header(&head, "x-amzn-trace-id"), own);
+    let theirs = "Root=1-5759e988-bd862e3fe1be46a994272793";
+    let head = seen(&request(parent, &format!("X-Amzn-Trace-Id: {theirs}\r\n"))).await;
+    assert_eq!(header(&head, "x-amzn-trace-id"), Some(theirs));
+    for bad in ["", &parent[..54], &parent.to_uppercase(), &"0".repeat(5000)] {
+        let head = seen(&request(bad, "")).await;
+        assert_eq!(
+            (header(&head, "traceparent"), header(&head, "tracestate")),
+            (None, None),
+            "{bad}"
+        );
+        assert!(
+            header(&head, "x-amzn-trace-id").is_some_and(|new| new.starts_with("Root=1-6")),
+            "{head}"
+        );
+    }
+}

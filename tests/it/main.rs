@@ -31,6 +31,7 @@ mod lambda_remote;
 mod limits;
 mod mapping;
 mod mutual_tls;
+mod observe;
 mod paths;
 mod shutdown;
 mod streaming;

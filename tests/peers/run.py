@@ -25,7 +25,7 @@ PEERS = Path(__file__).resolve().parent
 TARGET = PEERS.parents[1] / "target" / "peers"
 VENV = TARGET / "venv"
 PACKAGES = ["fastapi", "uvicorn", "openai", "httpx"]
-MODULES = ["asgi", "openai", "node", "curl", "nginx", "load", "nghttp", "upload", "shutdown"]
+MODULES = ["asgi", "openai", "node", "curl", "nginx", "load", "nghttp", "upload", "shutdown", "prometheus"]
 LIMIT = 40
 """Seconds that one test may take."""
 LIMIT_OF_ALL = 170

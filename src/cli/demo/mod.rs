@@ -45,6 +45,7 @@ pub(super) fn run(demo: &Demo) -> ExitCode {
         }
     };
     live::watch();
+    live::keep_ended();
     let code = match start(demo, &document) {
         Ok(running) => serve_demo(running),
         Err(message) => {

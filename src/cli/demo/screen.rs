@@ -4,7 +4,7 @@
 use std::{fmt::Write as _, time::Duration};
 
 use crate::{
-    cli::print,
+    cli::{print, words::size},
     stream::clocks::Waiting,
     telemetry::live::{self, LiveStream},
     types::{clock::Tick, outcome::Outcome},
@@ -59,7 +59,7 @@ fn open_line(stream: &LiveStream) -> String {
     let rate = stream.bytes() as f64 / seconds.max(0.001);
     format!(
         "  > {:<24} {:>10} {:>12}/s {seconds:>6.1} s  {waits}\n",
-        stream.request,
+        request(stream),
         size(stream.bytes() as f64),
         size(rate)
     )
@@ -78,42 +78,11 @@ fn ended_line(stream: &LiveStream, colour: bool) -> String {
     let size = size(stream.bytes() as f64);
     format!(
         "    {:<24} {size:>10} in {seconds:.1} s: {paint}{}{plain}\n",
-        stream.request,
+        request(stream),
         outcome.as_str()
     )
 }
 
-fn size(bytes: f64) -> String {
-    const UNITS: [&str; 3] = ["KiB", "MiB", "GiB"];
-    if bytes < 1024.0 {
-        return format!("{bytes:.0} B");
-    }
-    let mut value = bytes / 1024.0;
-    let mut units = UNITS.iter();
-    let mut unit = units.next().copied().unwrap_or_default();
-    for larger in units {
-        if value < 1024.0 {
-            break;
-        }
-        value /= 1024.0;
-        unit = larger;
-    }
-    format!("{value:.1} {unit}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sizes_are_told_in_the_unit_that_fits() {
-        for (bytes, text) in [
-            (0.0, "0 B"),
-            (1023.0, "1023 B"),
-            (1536.0, "1.5 KiB"),
-            (31_457_280.0, "30.0 MiB"),
-        ] {
-            assert_eq!(size(bytes), text);
-        }
-    }
+fn request(stream: &LiveStream) -> String {
+    format!("{} {}", stream.method, stream.path)
 }

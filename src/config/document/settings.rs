@@ -18,7 +18,7 @@ pub use super::{
 pub struct Settings {
     /// Addresses that take requests. Default: `127.0.0.1:8080`. `SLUICEGATE_LISTEN` overrides the first one's address.
     pub listeners: Vec<Listener>,
-    /// The operator's address, with `/healthz` and `/readyz`. Default: none.
+    /// The operator's address: health, metrics, live streams and more (`docs/admin.md`). Default: none.
     pub admin: Option<Admin>,
     /// The APIs to serve.
     pub apis: Vec<Api>,

@@ -10,6 +10,7 @@ use crate::{
     config::{mapping::Source, uri::UriTemplate},
     stream::{clocks::Limits, shaper::Bandwidth},
     types::{
+        context::STREAMED,
         fault::ResponseType,
         known::Known,
         site::{Resource, Site},
@@ -127,7 +128,7 @@ impl TransferMode {
     pub fn logged(self) -> &'static str {
         match self {
             TransferMode::Buffered => "BUFFERED",
-            TransferMode::Stream => "STREAMED",
+            TransferMode::Stream => STREAMED,
         }
     }
 }

@@ -99,7 +99,9 @@ impl Places {
             Some(origin) => origin,
             None => aws_origin(region)?,
         };
-        let tls = origin.is_tls.then(|| Arc::new(ClientTls::new(false, None, None)));
+        let tls = origin
+            .is_tls
+            .then(|| Arc::new(ClientTls::new(false, None, None)));
         let endpoint = Endpoint::new(&origin.host, origin.port, tls);
         Ok(Place {
             destination: Destination::Endpoint(Arc::new(endpoint)),

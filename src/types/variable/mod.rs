@@ -8,7 +8,7 @@ pub use names::Variable;
 
 use super::{
     clock::Wall,
-    context::{Context, Transfer},
+    context::{BILLED_UNIT, Context, Transfer},
     escape,
     fault::Row,
     known::Known,
@@ -140,8 +140,7 @@ impl Variable {
             ..
         } = context.transfer;
         match self {
-            // AWS bills each started 10 MB of a streamed response as one request.
-            Variable::BilledUnits => number(out, bytes.div_ceil(10 * 1024 * 1024).max(1)),
+            Variable::BilledUnits => number(out, bytes.div_ceil(BILLED_UNIT).max(1)),
             Variable::Chunks => number(out, chunks),
             Variable::ClientBlockedTime => number(out, context.transfer.blocked_on_client / 1000),
             Variable::HttpVersion => {

@@ -4,14 +4,19 @@ use std::{
     fs,
     net::SocketAddr,
     path::PathBuf,
-    sync::atomic::{AtomicU32, Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
 use serde_json::Value;
 use sluicegate::{
-    config::{build::Overrides, load, render::render},
+    admin::{Admin, Current},
+    config::{build::Overrides, load, model::Model, render::render},
     server::run::Server,
+    telemetry::live,
     types::lifecycle::{Conductor, Phase},
 };
 
@@ -20,6 +25,7 @@ pub struct Gateway {
     server: Option<Server>,
     pub address: SocketAddr,
     directory: PathBuf,
+    model: Arc<Model>,
 }
 
 /// An OpenAPI document with these paths (YAML, indented by two).
@@ -144,7 +150,17 @@ impl Gateway {
             server: Some(server),
             address,
             directory,
+            model: Arc::new(model),
         }
+    }
+
+    /// Starts its admin address, from where everything that is under way can be seen.
+    pub async fn admin(&self) -> SocketAddr {
+        live::watch();
+        let server = self.server.as_ref().unwrap();
+        let current = Current::new(self.model.clone(), server.shared().clone());
+        let admin = Admin::new(server.conductor().clone(), current);
+        admin.start("127.0.0.1:0".parse().unwrap()).await.unwrap()
     }
 
     /// To move it through the phases of its end.

@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod routes;
 mod serve;
+mod upgrade;
 
 use std::{io::Write as _, process::ExitCode};
 

@@ -61,6 +61,8 @@ tokio::task_local! {
 struct Streams {
     open: Arc<AtomicUsize>,
     last: Arc<AtomicU64>,
+    /// The listener they came in by.
+    door: u64,
 }
 
 impl<F> hyper::rt::Executor<F> for Streams
@@ -70,7 +72,7 @@ where
 {
     fn execute(&self, stream: F) {
         let clocks = Arc::new(Clocks::default());
-        let entry = Entry::new(clocks.clone());
+        let entry = Entry::new(clocks.clone(), self.door);
         let own = self.clone();
         own.open.fetch_add(1, Relaxed);
         tokio::spawn(async move {
@@ -91,7 +93,9 @@ pub async fn serve<S: ClientStream>(stream: S, origin: Origin) {
     let streams = Streams {
         open: Arc::default(),
         last: Arc::new(AtomicU64::new(Tick::now().micros())),
+        door: origin.handle.door(),
     };
+    origin.handle.set_carrier();
     let mut builder = http2::Builder::new(streams.clone());
     builder
         .timer(TokioTimer::new())

@@ -6,11 +6,15 @@ pub mod gate;
 pub mod h1;
 pub mod h2;
 pub mod health;
+pub mod listen;
 pub mod registry;
+pub mod reload;
 pub mod run;
 pub mod tls;
+pub mod watch;
+pub mod worker;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use crate::{config::model::Http, gateway::Gateway, types::peer::Peer};
 use registry::Handle;
@@ -19,9 +23,11 @@ use registry::Handle;
 #[derive(Debug)]
 pub struct Service {
     /// The worker's gateway.
-    pub gateway: Gateway,
+    pub gateway: Arc<Gateway>,
     /// Limits on heads and connections.
     pub http: Http,
+    /// The server is about to drain: replies ask their clients to connect anew, elsewhere.
+    pub is_leaving: Arc<AtomicBool>,
 }
 
 /// A connection's own facts.

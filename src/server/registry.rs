@@ -20,6 +20,10 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct Handle {
     clocks: Arc<Clocks>,
+    /// The listener it came in by.
+    door: u64,
+    /// It is a connection whose exchanges are registered themselves.
+    is_carrier: AtomicBool,
     /// When it became idle; 0 while it is busy.
     idle_since: AtomicU64,
     is_closing: AtomicBool,
@@ -40,6 +44,21 @@ impl Handle {
     /// It serves one.
     pub fn set_busy(&self) {
         self.idle_since.store(0, Relaxed);
+    }
+
+    /// The listener it came in by.
+    pub fn door(&self) -> u64 {
+        self.door
+    }
+
+    /// It is a connection, and its exchanges are registered themselves.
+    pub fn set_carrier(&self) {
+        self.is_carrier.store(true, Relaxed);
+    }
+
+    /// Whether it is an exchange under way.
+    fn is_exchange(&self) -> bool {
+        self.idle_since.load(Relaxed) == 0 && !self.is_carrier.load(Relaxed)
     }
 
     /// Whether it should end as soon as it can.
@@ -89,10 +108,11 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Registers a connection or stream with `clocks` on this worker.
-    pub fn new(clocks: Arc<Clocks>) -> Entry {
+    /// Registers a connection or stream with `clocks` on this worker, which came in by the listener `door`.
+    pub fn new(clocks: Arc<Clocks>, door: u64) -> Entry {
         let handle = Arc::new(Handle {
             clocks,
+            door,
             ..Handle::default()
         });
         let key = HANDLES.with_borrow_mut(|handles| handles.insert(handle.clone()));
@@ -125,6 +145,23 @@ pub fn close_all() {
     for handle in all() {
         handle.close();
     }
+}
+
+/// Asks those that came in by a listener to end after what they are doing.
+pub fn close_door(door: u64) {
+    for handle in all().into_iter().filter(|handle| handle.door == door) {
+        handle.close();
+    }
+}
+
+/// How many exchanges are under way.
+pub fn exchanges() -> usize {
+    HANDLES.with_borrow(|handles| {
+        handles
+            .iter()
+            .filter(|(_, handle)| handle.is_exchange())
+            .count()
+    })
 }
 
 /// Ends whatever all are doing.

@@ -16,7 +16,7 @@ use rustls::{
 use crate::types::crypto::provider;
 
 /// How to speak TLS with an endpoint.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub struct ClientTls {
     insecure: bool,
     server_name: Option<Box<str>>,

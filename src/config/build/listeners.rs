@@ -137,6 +137,8 @@ impl Builder<'_> {
                 self.base.join(&pair.certificate),
                 self.base.join(&pair.private_key),
             );
+            self.diagnostics.read_from(&chain);
+            self.diagnostics.read_from(&key);
             match tls::load(&chain, &key) {
                 Ok(certificate) => certificates.push(certificate),
                 Err(faults) => {

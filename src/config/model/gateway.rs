@@ -19,6 +19,8 @@ pub struct Model {
     pub admin: Option<SocketAddr>,
     /// Worker threads; `None` for one per CPU.
     pub workers: Option<usize>,
+    /// Whether it is loaded anew when its files change.
+    pub watch: bool,
     /// The APIs, in the order of the configuration.
     pub apis: Vec<Api>,
     /// Functions by name.
@@ -75,7 +77,7 @@ pub struct Listener {
 }
 
 /// TLS of a listener.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Tls {
     /// Certificates; the first is the default.
     pub certificates: Vec<Certificate>,
@@ -90,6 +92,13 @@ pub struct Certificate {
     pub names: Vec<Box<str>>,
     /// Chain and key.
     pub key: Arc<CertifiedKey>,
+}
+
+impl PartialEq for Certificate {
+    /// A chain's first certificate has the public half of the key, so the chain says it all.
+    fn eq(&self, other: &Certificate) -> bool {
+        self.key.cert == other.key.cert
+    }
 }
 
 /// Limits on heads and connections.
@@ -112,7 +121,7 @@ pub struct Http {
 }
 
 /// How the gateway stops.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shutdown {
     /// Still accepting while not ready.
     pub pre_stop_delay: Duration,
@@ -152,7 +161,7 @@ pub struct VpcLink {
 }
 
 /// An active health check.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {
     /// The path to GET.
     pub path: String,

@@ -3,6 +3,7 @@
 use std::{
     future::poll_fn,
     pin::Pin,
+    sync::atomic::Ordering::Relaxed,
     task::{Context, Poll},
 };
 
@@ -67,7 +68,8 @@ impl<S: ClientStream> Connection<S> {
             && !reply.closes
             && !is_close_delimited
             && !inbound.awaits_continue()
-            && !self.origin.handle.is_closing();
+            && !self.origin.handle.is_closing()
+            && !self.origin.service.is_leaving.load(Relaxed);
         let is_chunked = reply.length() == Length::Unknown && !is_old;
         inbound.forget_unless_begun();
         encode_head(self.out.front(), &reply, is_old, is_chunked, keeps);

@@ -270,13 +270,13 @@ async fn await_end(
     }
     let mut upgrades = signal(SignalKind::user_defined2())?;
     loop {
-        let upgraded = async {
+        let successor = async {
             upgrades.recv().await;
             upgrade(server, admin).await
         };
         tokio::select! {
             ended = await_signal(server, None) => return ended.map(stopping),
-            is_over = upgraded => if is_over {
+            is_over = successor => if is_over {
                 return Ok(server.shutdown());
             },
         }

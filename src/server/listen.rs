@@ -86,11 +86,11 @@ pub fn bind_all(
 pub fn distribute(sockets: Vec<TcpListener>, workers: usize) -> io::Result<Vec<Vec<TcpListener>>> {
     let mut shares: Vec<Vec<TcpListener>> = Vec::new();
     shares.resize_with(workers, Vec::new);
-    let shared: Vec<TcpListener> = (sockets.len()..workers)
+    let duplicates: Vec<TcpListener> = (sockets.len()..workers)
         .zip(sockets.iter().cycle())
         .map(|(_, socket)| socket.try_clone())
         .collect::<io::Result<_>>()?;
-    for (at, socket) in sockets.into_iter().chain(shared).enumerate() {
+    for (at, socket) in sockets.into_iter().chain(duplicates).enumerate() {
         if let Some(share) = shares.get_mut(at % workers.max(1)) {
             share.push(socket);
         }

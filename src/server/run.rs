@@ -293,7 +293,7 @@ fn arrange(
                 let fault = |error: std::io::Error| StartFault::new(error.to_string());
                 let address = sockets
                     .first()
-                    .map_or(Ok(said.address), |it| it.local_addr());
+                    .map_or(Ok(said.address), std::net::TcpListener::local_addr);
                 let shares = distribute(sockets, workers).map_err(fault)?;
                 for (worker, share) in arranged.sockets.iter_mut().zip(shares) {
                     worker.push((next, share));

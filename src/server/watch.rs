@@ -1,7 +1,7 @@
 //! Watching a configuration's files.
 //!
 //! Directories are watched, not files: editors and deployment tools put a new file in place of the old one, and a
-//! Kubernetes ConfigMap changes by swapping a symbolic link (`..data`) beside the files' own links. What happens in the
+//! `ConfigMap` of Kubernetes changes by swapping a symbolic link (`..data`) beside the files' own links. What happens in the
 //! directories only asks for a look; whether anything has changed, the files' contents say.
 
 use std::{

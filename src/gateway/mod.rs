@@ -75,7 +75,9 @@ impl Gateway {
         } = request;
         // What the client marked as its own connection's business concerns nobody behind it.
         head.fields.drop_nominated();
-        let mut record = Record::open(Context::open(peer, head), snapshot.access_log.clone());
+        let mut context = Context::open(peer, head);
+        context.trust(snapshot.identity.trusted_hops);
+        let mut record = Record::open(context, snapshot.access_log.clone());
         let outcome = dispatch(&snapshot, &mut record, body, &clocks).await;
         match outcome {
             Ok(answer) => Reply::answer(record, answer, clocks),

@@ -49,7 +49,7 @@ impl Shared {
         let group = |(id, link): (&String, &model::VpcLink)| {
             let targets = link.targets.iter();
             let endpoints = targets
-                .map(|origin| endpoint(origin, false, None))
+                .map(|origin| endpoint(origin, ClientTls::new(false, None, None)))
                 .collect();
             let group = match self.groups.get(id) {
                 Some(own) => own.followed_by(endpoints),
@@ -154,6 +154,7 @@ impl Snapshot {
         let identity = Arc::new(Identity {
             instance_id: model.instance_id.clone(),
             pass_underscores: model.http.pass_underscores,
+            trusted_hops: model.http.trusted_hops,
         });
         let mut apis = Vec::with_capacity(model.apis.len());
         for api in &model.apis {
@@ -245,8 +246,11 @@ fn http_proxy(proxy: &model::HttpProxy, shared: &Shared, identity: &Arc<Identity
         None => {
             let endpoint = endpoint(
                 &proxy.uri.origin,
-                proxy.skip_issuer_check,
-                proxy.server_name.as_deref(),
+                ClientTls::new(
+                    proxy.skip_issuer_check,
+                    proxy.server_name.as_deref(),
+                    proxy.client_certificate.clone(),
+                ),
             );
             Destination::Endpoint(Arc::new(endpoint))
         }
@@ -266,9 +270,7 @@ fn http_proxy(proxy: &model::HttpProxy, shared: &Shared, identity: &Arc<Identity
     )))
 }
 
-fn endpoint(origin: &Origin, skip_issuer_check: bool, server_name: Option<&str>) -> Endpoint {
-    let tls = origin
-        .is_tls
-        .then(|| Arc::new(ClientTls::new(skip_issuer_check, server_name)));
+fn endpoint(origin: &Origin, tls: ClientTls) -> Endpoint {
+    let tls = origin.is_tls.then(|| Arc::new(tls));
     Endpoint::new(&origin.host, origin.port, tls)
 }

@@ -23,9 +23,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Origin, Service,
     client_stream::ClientStream,
-    h1, h2,
+    h1, h2, proxy_protocol,
     registry::{Entry, close_oldest_idle},
-    tls::facts,
+    tls::{facts, has_long_chain},
 };
 use crate::{
     stream::clocks::Clocks,
@@ -99,6 +99,8 @@ pub struct Terms {
     pub tls: Option<Arc<ServerConfig>>,
     /// HTTP/2 with prior knowledge.
     pub h2c: bool,
+    /// Whether connections begin with a PROXY protocol header.
+    pub proxy_protocol: bool,
     /// Whether it serves APIs, functions, or both.
     pub serves: Serves,
 }
@@ -145,17 +147,7 @@ impl Acceptor {
         let door = self.door.clone();
         self.tasks.spawn(async move {
             let _permit = permit;
-            let _ = tcp.set_nodelay(true);
-            let local = tcp.local_addr().unwrap_or(address);
-            match terms.tls.clone() {
-                None => {
-                    let peer = Peer::new(address, local, None, terms.serves);
-                    serve(tcp, &terms, door, peer, false).await;
-                }
-                Some(config) => {
-                    Box::pin(serve_tls(tcp, config, terms, door, (address, local))).await;
-                }
-            }
+            arrive(tcp, address, terms, door).await;
         });
     }
 }
@@ -166,6 +158,33 @@ fn accept_now(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
     socket.set_nonblocking(true).ok()?;
     let tcp = TcpStream::from_std(socket.into()).ok()?;
     Some((tcp, address.as_socket()?))
+}
+
+/// Serves a connection that has been accepted.
+async fn arrive(mut tcp: TcpStream, mut address: SocketAddr, terms: Arc<Terms>, door: Door) {
+    let _ = tcp.set_nodelay(true);
+    let mut local = tcp.local_addr().unwrap_or(address);
+    if terms.proxy_protocol {
+        let reading = proxy_protocol::read(&mut tcp);
+        match tokio::time::timeout(terms.service.http.first_byte, reading).await {
+            Ok(Ok(Some((source, destination)))) => (address, local) = (source, destination),
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => {
+                tracing::debug!(client = %address, %error, "a connection without a valid PROXY protocol header");
+                return;
+            }
+            Err(_) => return,
+        }
+    }
+    match terms.tls.clone() {
+        None => {
+            let peer = Peer::new(address, local, None, terms.serves);
+            serve(tcp, &terms, door, peer, false).await;
+        }
+        Some(config) => {
+            Box::pin(serve_tls(tcp, config, terms, door, (address, local))).await;
+        }
+    }
 }
 
 async fn serve_tls(
@@ -179,6 +198,10 @@ async fn serve_tls(
     match tokio::time::timeout(terms.service.http.first_byte, handshake).await {
         Ok(Ok(stream)) => {
             let connection = stream.get_ref().1;
+            if has_long_chain(connection) {
+                tracing::debug!(client = %address, "a client's chain of certificates is too long");
+                return;
+            }
             let is_http2 = connection.alpn_protocol() == Some(b"h2");
             let peer = Peer::new(address, local, Some(facts(connection)), terms.serves);
             serve(stream, &terms, door, peer, is_http2).await;

@@ -307,9 +307,12 @@ fn into_response(mut reply: Reply) -> Response<ReplyBody> {
 struct ReplyBody {
     /// Gone once it has ended, and for replies without a body.
     reply: Option<Box<Reply>>,
-    /// Why the stream will be reset.
-    cut: Option<Cut>,
+    /// Why the stream will be reset, and when.
+    cut: Option<(Cut, LazyTimer, Tick)>,
 }
+
+/// How long a stream that is cut has for what it holds already: hyper drops that when it meets an error.
+const FLUSH: Duration = Duration::from_millis(50);
 
 impl ReplyBody {
     fn complete(&mut self) {
@@ -328,7 +331,10 @@ impl Body for ReplyBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        if let Some(cut) = self.cut.take() {
+        if let Some((_, timer, due)) = &mut self.cut {
+            ready!(timer.poll(cx, Tick::now(), *due));
+        }
+        if let Some((cut, ..)) = self.cut.take() {
             self.reply
                 .take()
                 .into_iter()
@@ -349,10 +355,9 @@ impl Body for ReplyBody {
                 Poll::Ready(Some(Ok(Frame::data(payload))))
             }
             Some(Err(cut)) => {
-                // hyper drops what it hasn't flushed when it meets an error: let it flush first.
-                self.cut = Some(cut);
-                cx.waker().wake_by_ref();
-                Poll::Pending
+                let due = Tick::now().after(FLUSH);
+                self.cut = Some((cut, LazyTimer::new(due), due));
+                self.poll_frame(cx)
             }
             None => {
                 let trailers = reply.take_trailers();
@@ -378,7 +383,7 @@ impl Body for ReplyBody {
 impl Drop for ReplyBody {
     fn drop(&mut self) {
         // hyper drops a stream's body when its client resets it, and the watchdog when a verdict was ignored.
-        if let (Some(reply), Some(cut)) = (self.reply.take(), self.cut.take()) {
+        if let (Some(reply), Some((cut, ..))) = (self.reply.take(), self.cut.take()) {
             reply.cut(&cut);
         }
     }

@@ -338,6 +338,7 @@ fn plans(
                 id: it.id,
                 tls: it.tls.clone(),
                 h2c: it.said.h2c,
+                proxy_protocol: it.said.proxy_protocol,
                 serves: it.said.serves,
                 sockets: at.map(|at| own.swap_remove(at).1).unwrap_or_default(),
             }

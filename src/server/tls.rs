@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rustls::{
-    ServerConfig,
+    ServerConfig, SupportedProtocolVersion,
     crypto::aws_lc_rs::Ticketer,
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
@@ -12,7 +12,7 @@ use rustls::{
 
 use crate::{
     config::model::{Certificate, Tls},
-    types::{crypto::provider, peer::TlsFacts},
+    types::{certificate::ClientCertificate, crypto::provider, peer::TlsFacts},
 };
 
 /// The TLS configuration of a listener.
@@ -22,10 +22,17 @@ pub fn server_config(tls: &Tls) -> Result<Arc<ServerConfig>, rustls::Error> {
         refuses_unknown: tls.refuse_unknown_names,
     };
     let builder = ServerConfig::builder_with_provider(provider());
-    let builder = builder.with_protocol_versions(&[&TLS13, &TLS12])?;
-    let mut config = builder
-        .with_no_client_auth()
-        .with_cert_resolver(Arc::new(certificates));
+    let versions: &[&SupportedProtocolVersion] = if tls.only_tls13 {
+        &[&TLS13]
+    } else {
+        &[&TLS13, &TLS12]
+    };
+    let builder = builder.with_protocol_versions(versions)?;
+    let builder = match &tls.client_verifier {
+        None => builder.with_no_client_auth(),
+        Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(certificates));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.ignore_client_order = true;
     config.require_ems = true;
@@ -72,6 +79,15 @@ impl ResolvesServerCert for Certificates {
     }
 }
 
+/// Certificates that a client may present, its own included (page "Mutual TLS").
+const MOST_CHAIN: usize = 4;
+
+/// Whether a client's chain of certificates is longer than API Gateway takes.
+pub fn has_long_chain(connection: &rustls::ServerConnection) -> bool {
+    let chain = connection.peer_certificates();
+    chain.is_some_and(|chain| chain.len() > MOST_CHAIN)
+}
+
 /// What a handshake agreed on.
 pub fn facts(connection: &rustls::ServerConnection) -> TlsFacts {
     TlsFacts {
@@ -84,5 +100,10 @@ pub fn facts(connection: &rustls::ServerConnection) -> TlsFacts {
             .and_then(|suite| suite.suite().as_str().map(Into::into))
             .unwrap_or_default(),
         server_name: connection.server_name().map(Into::into),
+        client_certificate: connection
+            .peer_certificates()
+            .and_then(<[_]>::first)
+            .and_then(|certificate| ClientCertificate::read(certificate))
+            .map(Box::new),
     }
 }

@@ -61,6 +61,8 @@ pub struct Place {
     pub tls: Option<Arc<ServerConfig>>,
     /// HTTP/2 with prior knowledge.
     pub h2c: bool,
+    /// Whether connections begin with a PROXY protocol header.
+    pub proxy_protocol: bool,
     /// Whether it serves APIs, functions, or both.
     pub serves: Serves,
     /// Sockets, if the worker doesn't have them yet.
@@ -221,6 +223,7 @@ impl Running {
                 service: service.clone(),
                 tls: place.tls,
                 h2c: place.h2c,
+                proxy_protocol: place.proxy_protocol,
                 serves: place.serves,
             });
             match self.doors.get(&place.id) {

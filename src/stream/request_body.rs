@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http_body::Body as _;
 use hyper::body::Incoming;
 
+use super::clocks::{Clocks, Waiting};
 use crate::types::{
     fault::{Fault, FaultKind, with_causes},
     fields::{Fields, is_field_value, is_token},
@@ -128,6 +129,29 @@ impl RequestBody {
             self.allowed = allowed;
         }
         Poll::Ready(taken)
+    }
+}
+
+/// A sender must get this many bytes through in each interval of the upload clock: 256 bytes a second over 30 s.
+const LEAST_PER_INTERVAL: u64 = 30 * 256;
+
+/// Judges the speed of an upload: too little is no progress.
+#[derive(Debug, Default)]
+pub struct Pace {
+    /// Bytes since the upload clock last began anew.
+    recently: u64,
+}
+
+impl Pace {
+    /// Notes that bytes have come.
+    pub fn count(&mut self, bytes: u64, clocks: &Clocks) {
+        self.recently += bytes;
+        if self.recently >= LEAST_PER_INTERVAL {
+            self.recently = 0;
+            if clocks.waiting() == Waiting::Upload {
+                clocks.progress();
+            }
+        }
     }
 }
 

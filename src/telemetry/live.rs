@@ -33,7 +33,7 @@ impl LiveStream {
         LiveStream {
             request_id: context.request_id.as_str().into(),
             request: format!("{} {}", context.method, context.head.target.path()).into(),
-            client: context.peer.ip.clone(),
+            client: context.source_ip().into(),
             opened: context.opened,
             bytes: AtomicU64::new(0),
             last_sent: AtomicU64::new(context.opened.micros()),

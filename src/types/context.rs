@@ -1,6 +1,6 @@
 //! Everything that is known of one request, from its arrival to its record.
 
-use std::{ops::Range, sync::Arc};
+use std::{net::IpAddr, ops::Range, sync::Arc};
 
 use http::Method;
 use smallvec::SmallVec;
@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use super::{
     clock::{Tick, Wall},
     fault::Fault,
+    fields::list_members,
     head::RequestHead,
     ids::{ExtendedId, RequestId, is_trace_header, new_trace_root},
     known::Known,
@@ -34,6 +35,8 @@ pub struct Context {
     pub trace: SmallVec<[u8; 40]>,
     /// The client's connection.
     pub peer: Arc<Peer>,
+    /// The client's address by the word of trusted proxies, if there are any.
+    told_ip: Option<Box<str>>,
     /// The request as it came.
     pub head: RequestHead,
     /// The method that routes: the client's, or its `X-HTTP-Method-Override`.
@@ -115,6 +118,7 @@ impl Context {
             trace,
             method: head.method.clone(),
             peer,
+            told_ip: None,
             head,
             site: None,
             resource: None,
@@ -125,6 +129,28 @@ impl Context {
             transfer: Transfer::default(),
             end: None,
         }
+    }
+
+    /// Takes the word of the last `hops` proxies about the client's address: each has appended the address of its own
+    /// peer to `X-Forwarded-For`, so that what clients write themselves stands before it.
+    pub fn trust(&mut self, hops: usize) {
+        if hops == 0 {
+            return;
+        }
+        let fields = &self.head.fields;
+        let chain: Vec<&[u8]> = fields
+            .all(Known::XForwardedFor)
+            .flat_map(list_members)
+            .collect();
+        let told = chain.get(chain.len().saturating_sub(hops)).copied();
+        self.told_ip = told
+            .and_then(|text| std::str::from_utf8(text).ok()?.parse::<IpAddr>().ok())
+            .map(|ip| ip.to_canonical().to_string().into());
+    }
+
+    /// `$context.identity.sourceIp`.
+    pub fn source_ip(&self) -> &str {
+        self.told_ip.as_deref().unwrap_or(&self.peer.ip)
     }
 
     /// The raw value of a path parameter.

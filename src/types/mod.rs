@@ -2,6 +2,7 @@
 //!
 //! The lowest floor: nothing here opens a socket, reads a file or knows a configuration.
 
+pub mod certificate;
 pub mod clock;
 pub mod context;
 pub mod crypto;

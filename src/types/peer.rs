@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use super::certificate::ClientCertificate;
+
 /// Facts of one client connection, shared by all its requests.
 #[derive(Debug)]
 pub struct Peer {
@@ -50,6 +52,8 @@ pub struct TlsFacts {
     pub cipher: Box<str>,
     /// The server name the client asked for.
     pub server_name: Option<Box<str>>,
+    /// The client's own certificate, if it was asked for one.
+    pub client_certificate: Option<Box<ClientCertificate>>,
 }
 
 impl Peer {

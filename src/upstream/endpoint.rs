@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn the_same_place_keeps_its_id_and_another_gets_its_own() {
-        let tls = |insecure| Some(Arc::new(ClientTls::new(insecure, None)));
+        let tls = |insecure| Some(Arc::new(ClientTls::new(insecure, None, None)));
         let first = Endpoint::new("same.example", 443, tls(false));
         let again = Endpoint::new("same.example", 443, tls(false));
         assert_eq!(first.id, again.id);

@@ -1,6 +1,9 @@
 //! TLS towards backends.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    hash::{Hash, Hasher},
+    sync::{Arc, OnceLock},
+};
 
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -11,25 +14,54 @@ use rustls::{
     },
     pki_types::{CertificateDer, ServerName, UnixTime},
     server::ParsedCertificate,
+    sign::{CertifiedKey, SingleCertAndKey},
 };
 
 use crate::types::crypto::provider;
 
 /// How to speak TLS with an endpoint.
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug)]
 pub struct ClientTls {
     insecure: bool,
     server_name: Option<Box<str>>,
+    /// The gateway's own certificate, and the configuration that presents it.
+    identity: Option<(Arc<CertifiedKey>, OnceLock<Arc<ClientConfig>>)>,
+}
+
+/// The same if backends can't tell them apart: their connections may be shared.
+impl PartialEq for ClientTls {
+    fn eq(&self, other: &ClientTls) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for ClientTls {}
+
+impl Hash for ClientTls {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.parts().hash(hasher);
+    }
 }
 
 impl ClientTls {
     /// `insecure` is `tlsConfig.insecureSkipVerification`: the issuer isn't checked, name and dates still are.
-    /// `server_name` is the name to send and verify in place of the endpoint's host.
-    pub fn new(insecure: bool, server_name: Option<&str>) -> ClientTls {
+    /// `server_name` is the name to send and verify in place of the endpoint's host. `identity` is the gateway's own
+    /// certificate, for backends that ask for one.
+    pub fn new(
+        insecure: bool,
+        server_name: Option<&str>,
+        identity: Option<Arc<CertifiedKey>>,
+    ) -> ClientTls {
         ClientTls {
             insecure,
             server_name: server_name.map(Into::into),
+            identity: identity.map(|key| (key, OnceLock::new())),
         }
+    }
+
+    fn parts(&self) -> (bool, Option<&str>, Option<&[CertificateDer<'static>]>) {
+        let own = self.identity.as_ref().map(|(key, _)| &*key.cert);
+        (self.insecure, self.server_name.as_deref(), own)
     }
 
     /// The name to verify.
@@ -43,12 +75,18 @@ impl ClientTls {
     pub(super) fn config(&self) -> Arc<ClientConfig> {
         static VERIFYING: OnceLock<Arc<ClientConfig>> = OnceLock::new();
         static INSECURE: OnceLock<Arc<ClientConfig>> = OnceLock::new();
+        if let Some((key, cell)) = &self.identity {
+            return cell
+                .get_or_init(|| Arc::new(build(self.insecure, Some(key.clone()))))
+                .clone();
+        }
         let cell = if self.insecure { &INSECURE } else { &VERIFYING };
-        cell.get_or_init(|| Arc::new(build(self.insecure))).clone()
+        cell.get_or_init(|| Arc::new(build(self.insecure, None)))
+            .clone()
     }
 }
 
-fn build(insecure: bool) -> ClientConfig {
+fn build(insecure: bool, identity: Option<Arc<CertifiedKey>>) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     let native = rustls_native_certs::load_native_certs();
     for error in &native.errors {
@@ -62,14 +100,17 @@ fn build(insecure: bool) -> ClientConfig {
         Ok(builder) => builder,
         Err(error) => unreachable!("the provider supports TLS 1.2 and 1.3: {error}"),
     };
-    let mut config = if insecure {
+    let builder = if insecure {
         let verifier = Arc::new(IssuerUnchecked { roots });
         builder
             .dangerous()
             .with_custom_certificate_verifier(verifier)
-            .with_no_client_auth()
     } else {
-        builder.with_root_certificates(roots).with_no_client_auth()
+        builder.with_root_certificates(roots)
+    };
+    let mut config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(key) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(key))),
     };
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config

@@ -69,6 +69,23 @@ async fn item_45_bytes_behind_an_upgrade_are_the_next_request() {
 }
 
 #[tokio::test]
+async fn item_134_trailers_reach_a_client_that_asks_for_them_as_it_should() {
+    let backend = Backend::start().await;
+    let gateway = Gateway::streaming(backend.address);
+    let mut client = Client::connect(gateway.address).await;
+    client
+        .send("GET /x HTTP/1.1\r\nHost: test\r\nTE: trailers\r\nConnection: TE\r\n\r\n")
+        .await;
+    let (mut conn, _) = backend.request().await;
+    conn.write(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 7\r\n\r\n",
+    )
+    .await;
+    client.head().await;
+    client.expect("2\r\nhi\r\n0\r\nX-Sum: 7\r\n\r\n").await;
+}
+
+#[tokio::test]
 async fn item_47_the_gateway_speaks_for_itself() {
     let id = "0a1b2c3d-0000-4000-8000-0123456789ab";
     let head = seen(&format!(

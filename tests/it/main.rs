@@ -27,6 +27,7 @@ mod http2;
 mod integrations;
 mod limits;
 mod mapping;
+mod mutual_tls;
 mod paths;
 mod shutdown;
 mod streaming;

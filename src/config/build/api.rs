@@ -1,6 +1,8 @@
 //! One API: its facts, its methods, its gateway responses.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+
+use rustls::sign::CertifiedKey;
 
 use super::{gateway_responses, integration, lint, overrides, protection};
 use crate::{
@@ -35,6 +37,8 @@ pub(super) struct Source<'a> {
     pub(super) gateway: &'a Defaults,
     /// VPC links by id.
     pub(super) vpc_links: &'a BTreeMap<String, VpcLink>,
+    /// The gateway's certificate towards the API's backends.
+    pub(super) client_certificate: Option<Arc<CertifiedKey>>,
     /// Functions by name, and whether each runs here.
     pub(super) functions: &'a BTreeMap<Box<str>, bool>,
     /// Region and account of functions, for documents that don't say theirs.

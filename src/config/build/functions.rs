@@ -168,12 +168,11 @@ impl Builder<'_> {
 
     /// The function's directory, which has to be there.
     fn directory(&mut self, said: &said::Function, pointer: &str) -> PathBuf {
-        let directory = self.base.join(said.code_uri.as_deref().unwrap_or(""));
-        let directory = std::path::absolute(&directory).unwrap_or(directory);
-        if !directory.is_dir() {
+        let relative = self.base.join(said.code_uri.as_deref().unwrap_or("."));
+        if !relative.is_dir() {
             let message = format!(
                 "the function's directory `{}` doesn't exist",
-                directory.display()
+                relative.display()
             );
             self.error(
                 Code::E015,
@@ -182,7 +181,7 @@ impl Builder<'_> {
                 "it is relative to the configuration file",
             );
         }
-        directory
+        std::path::absolute(&relative).unwrap_or(relative)
     }
 
     fn local(

@@ -43,6 +43,7 @@ pub(super) fn build(building: &Building<'_>, diagnostics: &mut Diagnostics) -> I
         vpc_link: link,
         skip_issuer_check,
         server_name: server_name.map(Into::into),
+        client_certificate: building.source.client_certificate.clone(),
         headers: mappings.headers,
         query: mappings.query,
         poison: mappings.poison,

@@ -1,16 +1,21 @@
 //! Where the gateway takes requests.
 
 use std::{
-    collections::HashSet,
+    collections::{HashSet, hash_map::DefaultHasher},
+    hash::{Hash as _, Hasher as _},
     net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    sync::Arc,
 };
 
-use super::{settings::Builder, tls};
+use rustls::{server::danger::ClientCertVerifier, sign::CertifiedKey};
+
+use super::{settings::Builder, tls, truststore};
 use crate::{
     config::{
         codes::Code,
         diagnostics::Diagnostic,
-        document::settings::{self as said, UnknownServerName},
+        document::settings::{self as said, SecurityPolicy, UnknownServerName},
         model::{Listener, Tls},
     },
     types::peer::Serves,
@@ -23,13 +28,14 @@ impl Builder<'_> {
     /// The addresses that take requests.
     pub(super) fn listeners(&mut self) -> Vec<Listener> {
         let settings = self.settings;
-        let mut said: Vec<(&str, Option<&said::Tls>, bool)> = settings
+        let unsaid = said::Listener::default();
+        let mut said: Vec<(&str, &said::Listener)> = settings
             .listeners
             .iter()
-            .map(|it| (it.address.as_str(), it.tls.as_ref(), it.h2c))
+            .map(|it| (it.address.as_str(), it))
             .collect();
         if said.is_empty() {
-            said.push((DEFAULT_ADDRESS, None, false));
+            said.push((DEFAULT_ADDRESS, &unsaid));
         }
         let overrides = self.overrides;
         if let (Some(listen), Some(first)) = (&overrides.listen, said.first_mut()) {
@@ -44,7 +50,7 @@ impl Builder<'_> {
         }
         let mut seen = HashSet::new();
         let mut listeners = Vec::new();
-        for (at, (address, tls, h2c)) in said.into_iter().enumerate() {
+        for (at, (address, said)) in said.into_iter().enumerate() {
             let pointer = format!("/listeners/{at}/address");
             let address = if address.is_empty() {
                 DEFAULT_ADDRESS
@@ -58,12 +64,13 @@ impl Builder<'_> {
                 let message = format!("two listeners have the address `{address}`");
                 self.error(Code::E016, &pointer, message, "give each its own");
             }
-            let tls = tls.map(|tls| self.tls(tls, at));
+            let tls = said.tls.as_ref().map(|tls| self.tls(tls, at));
             let serves = self.serves(address);
             listeners.push(Listener {
                 address,
                 tls,
-                h2c,
+                h2c: said.h2c,
+                proxy_protocol: said.proxy_protocol,
                 serves,
             });
         }
@@ -95,6 +102,7 @@ impl Builder<'_> {
             address,
             tls: None,
             h2c: false,
+            proxy_protocol: false,
             serves: Serves::Functions,
         })
     }
@@ -149,9 +157,69 @@ impl Builder<'_> {
                 }
             }
         }
+        let mutual = tls.mutual_tls_authentication.as_ref();
         Tls {
             certificates,
             refuse_unknown_names: tls.unknown_server_name == UnknownServerName::Refuse,
+            only_tls13: tls.security_policy == SecurityPolicy::Tls13,
+            truststore: mutual.map_or(0, |said| self.truststore(said)),
+            client_verifier: mutual.and_then(|said| self.client_verifier(said, at)),
+        }
+    }
+
+    /// A number that changes with the files of a truststore; never 0.
+    fn truststore(&mut self, said: &said::MutualTls) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for path in std::iter::once(&said.truststore).chain(&said.certificate_revocation_lists) {
+            let path = self.base.join(path);
+            self.diagnostics.read_from(&path);
+            std::fs::read(path).ok().hash(&mut hasher);
+        }
+        hasher.finish().max(1)
+    }
+
+    fn client_verifier(
+        &mut self,
+        said: &said::MutualTls,
+        at: usize,
+    ) -> Option<Arc<dyn ClientCertVerifier>> {
+        let pointer = format!("/listeners/{at}/tls/mutualTlsAuthentication");
+        let lists: Vec<PathBuf> = said
+            .certificate_revocation_lists
+            .iter()
+            .map(|path| self.base.join(path))
+            .collect();
+        match truststore::verifier(&self.base.join(&said.truststore), &lists) {
+            Ok(verifier) => Some(verifier),
+            Err(fault) => {
+                let pointer = format!("{pointer}/{}", fault.key);
+                self.error(Code::E017, &pointer, fault.message, fault.hint);
+                None
+            }
+        }
+    }
+
+    /// The certificate of an API towards its backends.
+    pub(super) fn client_certificate(
+        &mut self,
+        said: &said::Certificate,
+        at: usize,
+    ) -> Option<Arc<CertifiedKey>> {
+        let (chain, key) = (
+            self.base.join(&said.certificate),
+            self.base.join(&said.private_key),
+        );
+        self.diagnostics.read_from(&chain);
+        self.diagnostics.read_from(&key);
+        match tls::load(&chain, &key) {
+            Ok(certificate) => Some(certificate.key),
+            Err(faults) => {
+                for fault in faults {
+                    let pointer = format!("/apis/{at}/clientCertificate/{}", fault.key);
+                    self.error(Code::E017, &pointer, fault.message, fault.hint);
+                }
+                None
+            }
         }
     }
 }

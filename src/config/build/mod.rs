@@ -18,6 +18,7 @@ mod request_parameters;
 mod settings;
 mod text;
 mod tls;
+mod truststore;
 mod vpc_links;
 
 use std::path::{Path, PathBuf};

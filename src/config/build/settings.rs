@@ -154,7 +154,12 @@ impl Builder<'_> {
                 continue;
             };
             let gateway = &self.settings.defaults;
+            let client_certificate = said
+                .client_certificate
+                .as_ref()
+                .and_then(|said| self.client_certificate(said, at));
             let source = api::Source {
+                client_certificate,
                 file,
                 said,
                 gateway,
@@ -194,6 +199,7 @@ fn http(said: &said::Http) -> Http {
         head: millis(said.head_timeout_in_millis, 10_000),
         keep_alive: millis(said.keep_alive_timeout_in_millis, 310_000),
         max_connections: said.max_connections.map(|count| count as usize),
+        trusted_hops: said.trusted_hops.unwrap_or_default() as usize,
         pass_underscores: said.underscore_headers == Some(UnderscoreHeaders::Pass),
     }
 }

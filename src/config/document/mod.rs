@@ -2,5 +2,6 @@
 
 pub mod file;
 pub mod functions;
+pub mod listeners;
 pub mod settings;
 pub mod shape;

@@ -7,7 +7,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
 
-pub use super::functions::{Cors, Function, FunctionUrl, InvokeMode, Lambda, UrlAuthType};
+pub use super::{
+    functions::{Cors, Function, FunctionUrl, InvokeMode, Lambda, UrlAuthType},
+    listeners::{Certificate, Listener, MutualTls, SecurityPolicy, Tls, UnknownServerName},
+};
 
 /// The configuration of a gateway, `sluicegate.yaml`. Paths in it are relative to the file itself.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -41,51 +44,6 @@ pub struct Settings {
     pub watch: bool,
     /// The name in `Via` by which the gateway recognises requests that come back to it. Default: random at each start.
     pub instance_id: Option<String>,
-}
-
-/// An address that takes requests.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-#[schemars(default)]
-pub struct Listener {
-    /// Address and port, such as `0.0.0.0:8080` or `[::]:8443`. Port 0 takes any free port.
-    pub address: String,
-    /// TLS, for `https`. HTTP/2 is offered by ALPN.
-    pub tls: Option<Tls>,
-    /// Also take HTTP/2 without TLS, from clients that know (prior knowledge). Default: false.
-    pub h2c: bool,
-}
-
-/// TLS of a listener.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Tls {
-    /// Certificates. A client gets the one whose names fit the server name it asks for, else the first.
-    pub certificates: Vec<Certificate>,
-    /// What happens to a client that asks for a name no certificate has. Default: `serveDefault`.
-    #[serde(default)]
-    pub unknown_server_name: UnknownServerName,
-}
-
-/// A certificate and its key, in PEM files.
-#[derive(Debug, Default, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Certificate {
-    /// The certificate and the intermediates after it.
-    pub certificate: String,
-    /// The private key (PKCS#8, PKCS#1 or SEC1).
-    pub private_key: String,
-}
-
-/// What happens to a TLS client that asks for an unknown server name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum UnknownServerName {
-    /// It gets the first certificate.
-    #[default]
-    ServeDefault,
-    /// The handshake fails with `unrecognized_name`.
-    Refuse,
 }
 
 /// The operator's address.
@@ -133,6 +91,10 @@ pub struct Api {
     /// What the execution log tells about this API's requests. Default: `ERROR`.
     #[serde(default)]
     pub execution_log: ExecutionLog,
+    /// The certificate with which the gateway identifies itself to the API's HTTP backends over TLS, as a stage's client
+    /// certificate on AWS. Default: none.
+    #[serde(default)]
+    pub client_certificate: Option<Certificate>,
     /// The record of this API's requests, in place of the gateway's.
     #[serde(default)]
     pub access_log: Option<AccessLog>,
@@ -370,6 +332,10 @@ pub struct Http {
     /// Client connections at a time. Default: what the descriptor limit allows.
     #[schemars(range(min = 1))]
     pub max_connections: Option<u32>,
+    /// Proxies before the gateway that are trusted to append to `X-Forwarded-For`: the source IP is taken from so many
+    /// places before its end. Default: 0, the connection's own address.
+    #[schemars(range(max = 16))]
+    pub trusted_hops: Option<u32>,
     /// Whether header names with an underscore are passed on to HTTP backends, some of which take `_` for `-`.
     /// Default: `drop`.
     pub underscore_headers: Option<UnderscoreHeaders>,

@@ -1,8 +1,9 @@
 //! An API: its methods, what they do, and what faults are answered with.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use http::{Method as HttpMethod, StatusCode};
+use rustls::sign::CertifiedKey;
 
 use super::AccessLog;
 use crate::{
@@ -163,6 +164,8 @@ pub struct HttpProxy {
     pub skip_issuer_check: bool,
     /// `tlsConfig.serverNameToVerify`.
     pub server_name: Option<Box<str>>,
+    /// The gateway's own certificate towards the backend.
+    pub client_certificate: Option<Arc<CertifiedKey>>,
     /// Mapped headers.
     pub headers: Vec<HeaderMapping>,
     /// Mapped query parameters.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use rustls::sign::CertifiedKey;
+use rustls::{server::danger::ClientCertVerifier, sign::CertifiedKey};
 
 use super::{Api, Function, LambdaFront};
 use crate::{
@@ -72,17 +72,32 @@ pub struct Listener {
     pub tls: Option<Tls>,
     /// HTTP/2 with prior knowledge.
     pub h2c: bool,
+    /// Whether connections begin with a PROXY protocol header.
+    pub proxy_protocol: bool,
     /// Whether it serves APIs, functions, or both.
     pub serves: Serves,
 }
 
 /// TLS of a listener.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Tls {
     /// Certificates; the first is the default.
     pub certificates: Vec<Certificate>,
     /// Whether an unknown server name fails the handshake.
     pub refuse_unknown_names: bool,
+    /// Whether TLS 1.2 is refused.
+    pub only_tls13: bool,
+    /// How clients' certificates are verified, if they are asked for.
+    pub client_verifier: Option<Arc<dyn ClientCertVerifier>>,
+    /// Stands for the contents of the files that the verifier was made of.
+    pub truststore: u64,
+}
+
+impl PartialEq for Tls {
+    fn eq(&self, other: &Tls) -> bool {
+        let flags = |it: &Tls| (it.refuse_unknown_names, it.only_tls13, it.truststore);
+        self.certificates == other.certificates && flags(self) == flags(other)
+    }
 }
 
 /// A certificate with its chain and private key.
@@ -118,6 +133,8 @@ pub struct Http {
     pub max_connections: Option<usize>,
     /// Whether names with `_` are passed on to HTTP backends.
     pub pass_underscores: bool,
+    /// Proxies before the gateway whose word about clients' addresses is taken.
+    pub trusted_hops: usize,
 }
 
 /// How the gateway stops.

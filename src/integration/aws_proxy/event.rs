@@ -219,12 +219,12 @@ fn clf(time: Wall) -> String {
 
 fn identity(context: &Context) -> Value {
     let agent = context.head.fields.get(Known::UserAgent);
-    json!({
+    let mut identity = json!({
         "cognitoIdentityPoolId": null,
         "accountId": null,
         "cognitoIdentityId": null,
         "caller": null,
-        "sourceIp": &*context.peer.ip,
+        "sourceIp": context.source_ip(),
         "principalOrgId": null,
         "accessKey": null,
         "cognitoAuthenticationType": null,
@@ -232,7 +232,23 @@ fn identity(context: &Context) -> Value {
         "userArn": null,
         "userAgent": agent.map(String::from_utf8_lossy),
         "user": null,
-    })
+    });
+    let tls = context.peer.tls.as_ref();
+    let certificate = tls.and_then(|tls| tls.client_certificate.as_deref());
+    if let (Value::Object(map), Some(certificate)) = (&mut identity, certificate) {
+        let told = json!({
+            "clientCertPem": &*certificate.pem,
+            "subjectDN": &*certificate.subject,
+            "issuerDN": &*certificate.issuer,
+            "serialNumber": &*certificate.serial,
+            "validity": {
+                "notBefore": &*certificate.not_before,
+                "notAfter": &*certificate.not_after,
+            },
+        });
+        map.insert("clientCert".to_owned(), told);
+    }
+    identity
 }
 
 #[cfg(test)]

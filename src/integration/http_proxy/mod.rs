@@ -30,6 +30,8 @@ pub struct Identity {
     pub instance_id: Box<str>,
     /// Whether header names with `_` are passed on.
     pub pass_underscores: bool,
+    /// Proxies before the gateway whose word about clients' addresses is taken.
+    pub trusted_hops: usize,
 }
 
 /// An HTTP_PROXY integration.
@@ -74,7 +76,7 @@ impl HttpProxy {
         clocks.call(&policy.limits);
         context.integration.started = Some(clocks.now());
         let whole = if self.model.needs_body() {
-            Some(under_clocks(clocks, gather(&mut body)).await?)
+            Some(under_clocks(clocks, gather(&mut body, clocks)).await?)
         } else {
             None
         };

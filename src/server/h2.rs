@@ -27,7 +27,7 @@ use super::{
     Origin,
     client_stream::ClientStream,
     gate::{expects_continue, target_fault},
-    registry::Entry,
+    registry::{Entry, NO_DOOR},
 };
 use crate::{
     gateway::{
@@ -61,8 +61,6 @@ tokio::task_local! {
 struct Streams {
     open: Arc<AtomicUsize>,
     last: Arc<AtomicU64>,
-    /// The listener they came in by.
-    door: u64,
 }
 
 impl<F> hyper::rt::Executor<F> for Streams
@@ -72,7 +70,7 @@ where
 {
     fn execute(&self, stream: F) {
         let clocks = Arc::new(Clocks::default());
-        let entry = Entry::new(clocks.clone(), self.door);
+        let entry = Entry::new(clocks.clone(), NO_DOOR);
         let own = self.clone();
         own.open.fetch_add(1, Relaxed);
         tokio::spawn(async move {
@@ -93,7 +91,6 @@ pub async fn serve<S: ClientStream>(stream: S, origin: Origin) {
     let streams = Streams {
         open: Arc::default(),
         last: Arc::new(AtomicU64::new(Tick::now().micros())),
-        door: origin.handle.door(),
     };
     origin.handle.set_carrier();
     let mut builder = http2::Builder::new(streams.clone());

@@ -16,6 +16,9 @@ use crate::{
     types::{clock::Tick, outcome::Outcome},
 };
 
+/// The door of a stream: its connection is the one that is asked to end.
+pub const NO_DOOR: u64 = u64::MAX;
+
 /// What others may know of a connection or stream, and tell it.
 #[derive(Debug, Default)]
 pub struct Handle {
@@ -44,11 +47,6 @@ impl Handle {
     /// It serves one.
     pub fn set_busy(&self) {
         self.idle_since.store(0, Relaxed);
-    }
-
-    /// The listener it came in by.
-    pub fn door(&self) -> u64 {
-        self.door
     }
 
     /// It is a connection, and its exchanges are registered themselves.

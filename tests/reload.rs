@@ -11,6 +11,7 @@
     clippy::expect_used,
     clippy::indexing_slicing,
     clippy::too_many_lines,
+    clippy::print_stdout,
     clippy::format_collect,
     clippy::large_stack_arrays,
     reason = "a test that is wrong about its world should stop at once"
@@ -355,6 +356,61 @@ async fn functions_and_targets_that_stay_are_the_same_ones() {
     server.conductor().advance(Phase::Cut);
     server.join();
     let _ = fs::remove_dir_all(directory);
+}
+
+/// A function that tells its process's id; if asked to wait, only once it may.
+const FUNCTION: &str = "import os, time\n\ndef handler(event, context):\n    \
+    while event['path'] == '/wait' and not os.path.exists('may-go'):\n        time.sleep(0.01)\n    \
+    return {'statusCode': 200, 'body': str(os.getpid())}\n";
+
+#[tokio::test]
+async fn functions_that_stay_keep_their_processes_and_others_finish_what_they_have() {
+    let integration = "        type: aws_proxy\n        httpMethod: POST\n        uri: 'arn:aws:apigateway:us-east-1:lambda:path/\
+        2015-03-31/functions/arn:aws:lambda:us-east-1:123456789012:function:pid/invocations'\n";
+    let api = |more: &str| {
+        document(&format!(
+            "  /{{proxy+}}:\n    get:\n      x-amazon-apigateway-integration:\n{integration}{more}"
+        ))
+    };
+    let settings = |memory: u32| {
+        format!(
+            "functions:\n  pid: {{runtime: python3.12, codeUri: ., handler: index.handler, memorySize: {memory}}}\n"
+        )
+    };
+    let before = settings(128);
+    let files = [("api.yaml", api("")), ("index.py", FUNCTION.to_owned())];
+    let files = files.each_ref().map(|(name, text)| (*name, text.as_str()));
+    let process = Process::start(&files, &before).await;
+    let pid = async || {
+        let (head, body) = Client::get(process.address, "/pid").await;
+        assert_eq!(status(&head), 200, "{body}");
+        body
+    };
+    let first = pid().await;
+    process.write("api.yaml", &api(&mock("/ping", "ok")));
+    assert_eq!(status(&process.reload().await.0), 200);
+    assert_eq!(pid().await, first);
+    let mut waiting = Client::connect(process.address).await;
+    waiting
+        .send("GET /wait HTTP/1.1\r\nHost: test\r\n\r\n")
+        .await;
+    let only = process.address;
+    process.configure(&format!("  - address: {only}\n"), &settings(256));
+    // The invocation is under way once another one needs another process.
+    within(async { while pid().await == first {} }).await;
+    assert_eq!(status(&process.reload().await.0), 200);
+    let second = pid().await;
+    assert_ne!(second, first);
+    process.write("may-go", "");
+    assert_eq!(waiting.answer().await.1, first);
+    assert_eq!(pid().await, second);
+    let gone = std::path::PathBuf::from(format!("/proc/{first}"));
+    within(async {
+        while gone.exists() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -163,6 +163,13 @@ impl Known {
                     | Known::XForwardedFor
                     | Known::XForwardedPort
                     | Known::XForwardedProto
+                    | Known::XForwardedHost
+                    | Known::Forwarded
+                    | Known::XApiKey
+                    | Known::XHttpMethodOverride
+                    | Known::XAmznRequestId
+                    | Known::XAmznTraceId
+                    | Known::XAmznApigateway
             )
     }
 }

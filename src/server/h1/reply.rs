@@ -67,7 +67,7 @@ impl<S: ClientStream> Connection<S> {
         let keeps = client_keeps
             && !reply.closes
             && !is_close_delimited
-            && !inbound.awaits_continue()
+            && inbound.can_be_followed()
             && !self.origin.handle.is_closing()
             && !self.origin.service.is_leaving.load(Relaxed);
         let is_chunked = reply.length() == Length::Unknown && !is_old;

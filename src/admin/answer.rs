@@ -19,6 +19,7 @@ GET    /streams                 what is under way
 DELETE /streams/ID              end it
 GET    /log-level               what the log tells
 PUT    /log-level               change that
+POST   /reload                  load the configuration anew
 POST   /drain                   shut down in good order
 ";
 

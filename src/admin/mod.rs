@@ -18,11 +18,20 @@ use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::AbortHandle,
+};
 
 use crate::{
-    config::model::Model, gateway::snapshot::Shared, route::Router, telemetry::log,
-    types::lifecycle::Conductor,
+    config::model::Model,
+    gateway::snapshot::Shared,
+    route::Router,
+    telemetry::log,
+    types::{
+        lifecycle::Conductor,
+        reload::{Reloads, Report},
+    },
 };
 use answer::Answer;
 
@@ -52,14 +61,16 @@ impl Current {
 #[derive(Debug)]
 pub struct Admin {
     conductor: Arc<Conductor>,
+    reloads: Arc<Reloads>,
     current: ArcSwap<Current>,
 }
 
 impl Admin {
-    /// Tells of `current`, and asks `conductor` to end the gateway.
-    pub fn new(conductor: Arc<Conductor>, current: Current) -> Arc<Admin> {
+    /// Tells of `current`, asks `conductor` to end the gateway, and `reloads` to load its configuration anew.
+    pub fn new(conductor: Arc<Conductor>, reloads: Arc<Reloads>, current: Current) -> Arc<Admin> {
         Arc::new(Admin {
             conductor,
+            reloads,
             current: ArcSwap::from_pointee(current),
         })
     }
@@ -69,9 +80,9 @@ impl Admin {
         self.current.store(Arc::new(current));
     }
 
-    /// Listens on `address`. Where that is, if it is port 0.
-    pub async fn start(self: Arc<Self>, address: SocketAddr) -> io::Result<SocketAddr> {
-        let listener = TcpListener::bind(address).await?;
+    /// Takes the operator's connections, on a socket that doesn't block, until it is aborted.
+    pub fn start(self: Arc<Self>, listener: std::net::TcpListener) -> io::Result<AbortHandle> {
+        let listener = TcpListener::from_std(listener)?;
         let own = listener.local_addr()?;
         tracing::info!("admin on http://{own}");
         if !own.ip().is_loopback() {
@@ -79,8 +90,7 @@ impl Admin {
                 "the admin address can be reached from elsewhere: metrics, configuration and streams can be read there"
             );
         }
-        tokio::spawn(self.accept(listener));
-        Ok(own)
+        Ok(tokio::spawn(self.accept(listener)).abort_handle())
     }
 
     async fn accept(self: Arc<Self>, listener: TcpListener) {
@@ -136,8 +146,9 @@ impl Admin {
         let current = self.current.load();
         match path {
             "/drain" if parts.method == Method::POST => self.drain(),
+            "/reload" if parts.method == Method::POST => self.reload().await,
             "/log-level" if parts.method == Method::PUT => set_log_level(body).await,
-            "/drain" => Answer::not_allowed("POST"),
+            "/drain" | "/reload" => Answer::not_allowed("POST"),
             "/log-level" if !is_read => Answer::not_allowed("GET, PUT"),
             "/healthz" | "/readyz" | "/metrics" | "/config" | "/routes" | "/streams" | "/"
                 if !is_read =>
@@ -156,11 +167,31 @@ impl Admin {
         }
     }
 
+    async fn reload(&self) -> Answer {
+        match self.reloads.ask().await {
+            Some(report) => told(&report),
+            None => Answer::text(StatusCode::CONFLICT, "this gateway can't be reloaded\n"),
+        }
+    }
+
     fn drain(&self) -> Answer {
         tracing::info!("an operator asked for the shutdown");
         self.conductor.ask_to_stop();
         Answer::text(StatusCode::ACCEPTED, "shutting down\n")
     }
+}
+
+/// What came of a reload, which is served or refused by now.
+fn told(report: &Report) -> Answer {
+    let number = report.generation;
+    let (status, said) = if report.is_adopted {
+        let said = format!("configuration {number} is served\n");
+        (StatusCode::OK, said)
+    } else {
+        let said = format!("not reloaded: configuration {number} is still served\n");
+        (StatusCode::UNPROCESSABLE_ENTITY, said)
+    };
+    Answer::text(status, format!("{said}{}", report.text))
 }
 
 fn log_level() -> String {

@@ -95,7 +95,9 @@ pub(super) struct Demo {
     Signals:\n  \
     SIGTERM   stop: not ready at once, no new connections after `shutdown.preStopDelayInMillis`, open requests may finish\n  \
     SIGINT    stop without the delay; open requests have 10 seconds\n  \
-    A second signal stops at once.")]
+    A second signal stops at once.\n  \
+    SIGHUP    load the configuration anew; a finding leaves the running one as it is\n  \
+    SIGUSR2   start the program anew on the same sockets, then stop as on SIGTERM")]
 pub(super) struct Serve {
     /// A sluicegate.yaml or an OpenAPI document; `-` reads standard input
     #[arg(value_name = "CONFIG", default_value = DEFAULT_CONFIG)]
@@ -106,6 +108,9 @@ pub(super) struct Serve {
     /// Worker threads; by default one for each CPU this process may use
     #[arg(long, env = "SLUICEGATE_WORKERS", value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(super) workers: Option<u32>,
+    /// Load the configuration anew when one of its files changes, as `watch: true` in it does
+    #[arg(long, env = "SLUICEGATE_WATCH")]
+    pub(super) watch: bool,
     /// Refuse to start if any method can't be served, rather than answer it with 500
     #[arg(long)]
     pub(super) strict: bool,

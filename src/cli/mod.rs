@@ -7,6 +7,7 @@ mod invoke;
 mod routes;
 mod serve;
 mod top;
+mod upgrade;
 mod words;
 
 use std::{io::Write as _, process::ExitCode};

@@ -1,43 +1,50 @@
 //! `sluicegate serve`.
 
 use std::{
-    io::{IsTerminal as _, stderr, stdout},
-    net::SocketAddr,
+    io::{IsTerminal as _, Write as _, stderr, stdout},
+    net::{SocketAddr, TcpListener},
     process::ExitCode,
     sync::Arc,
     time::Duration,
 };
 
-use tokio::signal::unix::{SignalKind, signal};
+use sd_notify::NotifyState;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc::UnboundedReceiver,
+    task::AbortHandle,
+};
 
 use super::{
     args::{self, Serve},
     check::summary,
-    complain,
+    complain, upgrade,
 };
 use crate::{
     admin::{Admin, Current},
     config::{
-        build::Overrides,
+        build::{Loaded, Overrides},
         codes::Severity,
         diagnostics::Diagnostics,
-        load,
         model::{Model, Shutdown},
         render::render,
     },
-    server::run::{Server, StartFault},
+    server::{
+        listen::Inherited,
+        reload::{Reloader, Source},
+        run::{Server, StartFault},
+    },
     telemetry::{live, log, writer},
-    types::lifecycle::{Conductor, Phase},
+    types::{
+        lifecycle::Phase,
+        reload::{Ask, Reloads},
+    },
 };
 
 /// How long open requests have after Ctrl-C at a terminal.
 const INTERRUPT_DRAIN: Duration = Duration::from_secs(10);
 
 pub(super) fn run(serve: &Serve) -> ExitCode {
-    let overrides = Overrides {
-        listen: serve.listen.clone(),
-        workers: serve.workers.map(|count| count as usize),
-    };
     if serve.config.as_os_str() == args::DEFAULT_CONFIG && !serve.config.exists() {
         complain(&format!(
             "error: there is no `{0}` here\n\
@@ -46,22 +53,39 @@ pub(super) fn run(serve: &Serve) -> ExitCode {
         ));
         return ExitCode::from(1);
     }
-    let mut loaded = load(&serve.config, &overrides);
-    if let Some(model) = loaded.model.as_mut().filter(|_| stdout().is_terminal()) {
-        model.read_by_people();
-    }
-    tell(&loaded.diagnostics);
-    let is_refused = serve.strict && loaded.diagnostics.errors() > 0;
-    let Some(model) = loaded.model.filter(|_| !is_refused) else {
+    log::start();
+    let mut inherited = Inherited::from_env();
+    let source = Source {
+        path: serve.config.clone(),
+        overrides: Overrides {
+            listen: serve.listen.clone(),
+            workers: serve.workers.map(|count| count as usize),
+            watch: serve.watch,
+        },
+        is_strict: serve.strict,
+        is_for_people: stdout().is_terminal(),
+    };
+    let Loaded { model, diagnostics } = source.load();
+    tell(&diagnostics);
+    let Some(model) = model else {
         complain(&format!(
             "{}: the gateway was not started\n",
-            summary(&loaded.diagnostics)
+            summary(&diagnostics)
         ));
         return ExitCode::from(1);
     };
-    log::start();
-    let code = match start(&model) {
-        Ok(running) => running.until_stopped(model.shutdown),
+    let started = start_on(&mut inherited, &model).and_then(|mut running| {
+        running.keep_at(source, diagnostics, model.watch)?;
+        Ok(running)
+    });
+    let code = match started {
+        Ok(running) => {
+            if let Some(mut ready) = inherited.close_unclaimed() {
+                let _ = ready.write_all(b"1");
+            }
+            let _ = sd_notify::notify(&[NotifyState::Ready]);
+            running.until_stopped(None)
+        }
         Err(fault) => {
             let hint = fault
                 .hint
@@ -90,40 +114,91 @@ fn tell(diagnostics: &Diagnostics) {
 
 /// How long after a signal another one is taken for the same.
 const ECHO: Duration = Duration::from_millis(300);
+/// How often it is said what is waited for.
+const NEWS: Duration = Duration::from_secs(5);
 
 /// A gateway that runs.
 pub(super) struct Running {
-    server: Server,
+    server: Arc<Server>,
     control: tokio::runtime::Runtime,
+    reloads: Arc<Reloads>,
+    asked: Option<UnboundedReceiver<Ask>>,
+    operator: Option<Operator>,
+}
+
+/// The operator's address: what stands behind it, its socket, and the task that accepts.
+struct Operator {
+    admin: Arc<Admin>,
+    socket: TcpListener,
+    accepting: AbortHandle,
 }
 
 /// Starts a gateway and tells where it listens.
 pub(super) fn start(model: &Model) -> Result<Running, StartFault> {
-    let fault = |error: std::io::Error| StartFault {
-        message: format!("can't start the control thread: {error}"),
-        hint: None,
-    };
+    start_on(&mut Inherited::default(), model)
+}
+
+fn start_on(inherited: &mut Inherited, model: &Model) -> Result<Running, StartFault> {
     let control = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("control")
         .enable_all()
         .build()
-        .map_err(fault)?;
+        .map_err(|error| StartFault::new(format!("can't start the control thread: {error}")))?;
     if model.admin.is_some() {
         live::watch();
     }
-    let server = Server::start(model, control.handle())?;
-    if let Some(address) = model.admin {
-        let current = Current::new(Arc::new(model.clone()), server.shared().clone());
-        let admin = Admin::new(server.conductor().clone(), current);
-        control
-            .block_on(admin.start(address))
-            .map_err(|error| StartFault {
-                message: format!("can't listen on the admin address {address}: {error}"),
-                hint: Some("choose another address under `admin:`".to_owned()),
-            })?;
-    }
-    crate::server::health::start(&control, model, server.shared());
+    let server = Arc::new(Server::start_on(inherited, model, control.handle())?);
+    let (reloads, asked) = Reloads::new();
+    let reloads = Arc::new(reloads);
+    let open = |address| {
+        let _inside = control.enter();
+        let admin = Admin::new(
+            server.conductor().clone(),
+            reloads.clone(),
+            current(&server),
+        );
+        open_operator(inherited, address, admin).map_err(|error| {
+            let what = format!("can't listen on the admin address {address}: {error}");
+            StartFault::new(what).hint("choose another address under `admin:`")
+        })
+    };
+    let operator = model.admin.map(open).transpose()?;
+    announce(model, &server);
+    Ok(Running {
+        server,
+        control,
+        reloads,
+        asked: Some(asked),
+        operator,
+    })
+}
+
+/// What the operator is told of.
+fn current(server: &Server) -> Current {
+    Current::new(Arc::new(server.model()), server.shared())
+}
+
+fn open_operator(
+    inherited: &mut Inherited,
+    address: SocketAddr,
+    admin: Arc<Admin>,
+) -> std::io::Result<Operator> {
+    let socket = match inherited.claim(address).pop() {
+        Some(socket) => socket,
+        None => TcpListener::bind(address)?,
+    };
+    socket.set_nonblocking(true)?;
+    let accepting = admin.clone().start(socket.try_clone()?)?;
+    Ok(Operator {
+        admin,
+        socket,
+        accepting,
+    })
+}
+
+/// Says what is served, and where.
+fn announce(model: &Model, server: &Server) {
     for api in &model.apis {
         let (site, routes) = (&api.site, api.methods.len());
         let base = if site.base_path.is_empty() {
@@ -138,13 +213,12 @@ pub(super) fn start(model: &Model) -> Result<Running, StartFault> {
         );
     }
     for (address, is_tls) in server.addresses() {
-        let scheme = if *is_tls { "https" } else { "http" };
+        let scheme = if is_tls { "https" } else { "http" };
         tracing::info!(
             workers = server.workers(),
             "listening on {scheme}://{address}"
         );
     }
-    Ok(Running { server, control })
 }
 
 impl Running {
@@ -153,53 +227,117 @@ impl Running {
         self.server.addresses().first().map(|(address, _)| *address)
     }
 
-    /// Serves until Ctrl-C, and then not much longer.
-    pub(super) fn until_interrupted(self) -> ExitCode {
-        self.until_stopped(Shutdown {
-            pre_stop_delay: Duration::ZERO,
-            drain_timeout: Duration::from_secs(1),
-        })
+    /// From now on it serves what `source` says, whenever it is asked to look.
+    fn keep_at(
+        &mut self,
+        source: Source,
+        known: Diagnostics,
+        is_watching: bool,
+    ) -> Result<(), StartFault> {
+        let Some(asked) = self.asked.take() else {
+            return Ok(());
+        };
+        let (server, reloads) = (self.server.clone(), self.reloads.clone());
+        let operator = self
+            .operator
+            .as_ref()
+            .map(|operator| operator.admin.clone());
+        let adopted = move |server: &Server| {
+            if let Some(admin) = &operator {
+                admin.now_serves(current(server));
+            }
+        };
+        let reloader = Reloader::new(source, server, reloads, known, is_watching);
+        let reloader = reloader.telling(adopted);
+        let _inside = self.control.enter();
+        let run = reloader.run(asked);
+        let run = run.map_err(|error| StartFault::new(format!("can't await SIGHUP: {error}")))?;
+        self.control.spawn(run);
+        Ok(())
     }
 
-    /// Serves until a signal stops it.
-    fn until_stopped(self, shutdown: Shutdown) -> ExitCode {
-        let conductor = self.server.conductor().clone();
-        let permits = self.server.permits().clone();
+    /// Serves until Ctrl-C, and then not much longer.
+    pub(super) fn until_interrupted(self) -> ExitCode {
+        self.until_stopped(Some(Shutdown {
+            pre_stop_delay: Duration::ZERO,
+            drain_timeout: Duration::from_secs(1),
+        }))
+    }
+
+    /// Serves until a signal stops it, or a new process has taken over. `fixed` is how, whatever the configuration says.
+    fn until_stopped(self, fixed: Option<Shutdown>) -> ExitCode {
+        let (server, operator) = (self.server.clone(), self.operator);
         self.control.spawn(async move {
-            let patience = tokio::select! {
-                signal = await_signal(shutdown) => match signal {
-                    Ok(patience) => patience,
-                    Err(_) => return,
-                },
-                () = conductor.asked_to_stop() => shutdown,
-            };
-            let announcing = announce_open(permits);
-            let second = async {
-                // `timeout` and the like signal a process and then its group: that is one signal, said twice.
-                tokio::time::sleep(ECHO).await;
-                await_signal(shutdown).await
-            };
-            tokio::select! {
-                () = drain(&conductor, patience) => {}
-                _ = second => tracing::warn!("second signal: stopping at once"),
-                () = announcing => {}
+            if let Ok(patience) = await_end(&server, operator.as_ref(), fixed).await {
+                end(&server, patience).await;
             }
-            conductor.advance(Phase::Cut);
         });
-        let shared = self.server.shared().clone();
         self.server.join();
-        self.control.block_on(shared.stop());
+        self.control.block_on(self.server.shared().stop());
         tracing::info!("stopped");
         ExitCode::SUCCESS
     }
 }
 
+/// Waits for a signal that ends the gateway, or for a new process to take over. How long the end may take.
+async fn await_end(
+    server: &Server,
+    operator: Option<&Operator>,
+    fixed: Option<Shutdown>,
+) -> std::io::Result<Shutdown> {
+    let stopping = |shutdown| {
+        let _ = sd_notify::notify(&[NotifyState::Stopping]);
+        shutdown
+    };
+    if fixed.is_some() {
+        return await_signal(server, fixed).await.map(stopping);
+    }
+    let mut upgrades = signal(SignalKind::user_defined2())?;
+    loop {
+        let successor = async {
+            upgrades.recv().await;
+            upgrade(server, operator).await
+        };
+        tokio::select! {
+            ended = await_signal(server, None) => return ended.map(stopping),
+            () = server.conductor().asked_to_stop() => return Ok(stopping(server.shutdown())),
+            is_over = successor => if is_over {
+                return Ok(server.shutdown());
+            },
+        }
+    }
+}
+
+/// Hands over to a new process. Whether there is one now.
+async fn upgrade(server: &Server, operator: Option<&Operator>) -> bool {
+    tracing::info!("SIGUSR2: starting a new process on the same sockets");
+    match upgrade::hand_over(server, operator.map(|operator| &operator.socket)).await {
+        Ok(successor) => {
+            if let Some(operator) = operator {
+                operator.accepting.abort();
+            }
+            let _ = sd_notify::notify(&[NotifyState::MainPid(successor)]);
+            let delay = server.shutdown().pre_stop_delay.as_secs_f64();
+            tracing::info!(
+                successor,
+                "the new process serves: this one closes in {delay} s"
+            );
+            true
+        }
+        Err(error) => {
+            tracing::error!(%error, "no new process took over, this one goes on");
+            false
+        }
+    }
+}
+
 /// Waits for SIGTERM or SIGINT. How long the shutdown may take.
-async fn await_signal(shutdown: Shutdown) -> std::io::Result<Shutdown> {
+async fn await_signal(server: &Server, fixed: Option<Shutdown>) -> std::io::Result<Shutdown> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::select! {
         _ = terminate.recv() => {
+            let shutdown = fixed.unwrap_or_else(|| server.shutdown());
             let delay = shutdown.pre_stop_delay.as_secs_f64();
             if shutdown.pre_stop_delay.is_zero() {
                 tracing::info!("SIGTERM: shutting down");
@@ -215,20 +353,43 @@ async fn await_signal(shutdown: Shutdown) -> std::io::Result<Shutdown> {
     }
 }
 
-async fn drain(conductor: &Conductor, shutdown: Shutdown) {
-    conductor.advance(Phase::Unready);
-    tokio::time::sleep(shutdown.pre_stop_delay).await;
-    conductor.advance(Phase::Draining);
-    tokio::time::sleep(shutdown.drain_timeout).await;
+/// Moves the server through the phases of its end, which a second signal cuts short.
+async fn end(server: &Server, patience: Shutdown) {
+    let second = async {
+        // `timeout` and the like signal a process and then its group: that is one signal, said twice.
+        tokio::time::sleep(ECHO).await;
+        await_signal(server, Some(patience)).await
+    };
+    tokio::select! {
+        () = drain(server, patience) => {}
+        _ = second => tracing::warn!("second signal: stopping at once"),
+    }
+    let requests = server.exchanges().await;
+    if requests > 0 {
+        tracing::warn!(requests, "cutting what is still under way");
+    }
+    server.conductor().advance(Phase::Cut);
 }
 
-/// Says now and then how many connections are still waited for.
-async fn announce_open(permits: Arc<crate::server::accept::Permits>) {
-    loop {
-        tokio::time::sleep(Duration::from_secs(5)).await;
-        let connections = permits.open();
-        if connections > 0 {
-            tracing::info!(connections, "waiting for open connections to end");
+async fn drain(server: &Server, shutdown: Shutdown) {
+    server.conductor().advance(Phase::Unready);
+    tokio::time::sleep(shutdown.pre_stop_delay).await;
+    server.conductor().advance(Phase::Draining);
+    let telling = async {
+        loop {
+            tell_open(server).await;
+            tokio::time::sleep(NEWS).await;
         }
+    };
+    let _ = tokio::time::timeout(shutdown.drain_timeout, telling).await;
+}
+
+/// Says how many requests are still waited for.
+async fn tell_open(server: &Server) {
+    let (requests, connections) = (server.exchanges().await, server.permits().open());
+    if requests > 0 {
+        tracing::info!(requests, connections, "waiting for open requests to end");
+        let status = format!("waiting for {requests} open requests to end");
+        let _ = sd_notify::notify(&[NotifyState::Status(&status)]);
     }
 }

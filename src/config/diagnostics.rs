@@ -1,6 +1,11 @@
 //! Findings: what is wrong, where, and how to mend it. All at once, never just the first.
 
-use std::{collections::HashMap, ops::Range, sync::Arc};
+use std::{
+    collections::{BTreeSet, HashMap},
+    ops::Range,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use serde::Serialize;
 
@@ -101,6 +106,7 @@ impl Diagnostic {
 pub struct Diagnostics {
     list: Vec<Diagnostic>,
     texts: HashMap<Arc<str>, Arc<str>>,
+    files: BTreeSet<PathBuf>,
 }
 
 impl Diagnostics {
@@ -122,6 +128,18 @@ impl Diagnostics {
         self.texts.insert(file.clone(), text.clone());
     }
 
+    /// Notes a file that the configuration is made of, whether or not it can be read.
+    pub fn read_from(&mut self, path: &Path) {
+        if path.as_os_str() != "-" {
+            self.files.insert(path.to_path_buf());
+        }
+    }
+
+    /// The files that the configuration is made of.
+    pub fn files(&self) -> &BTreeSet<PathBuf> {
+        &self.files
+    }
+
     /// Adds findings.
     pub fn extend(&mut self, findings: impl IntoIterator<Item = Diagnostic>) {
         findings.into_iter().for_each(|finding| self.push(finding));
@@ -131,6 +149,7 @@ impl Diagnostics {
     pub fn absorb(&mut self, other: Diagnostics) {
         self.extend(other.list);
         self.texts.extend(other.texts);
+        self.files.extend(other.files);
     }
 
     /// The findings in the order of their files and lines.
@@ -156,6 +175,20 @@ impl Diagnostics {
         self.list
             .iter()
             .filter(|diagnostic| diagnostic.code.severity() == severity)
+            .count()
+    }
+
+    /// How many errors there are that make a method unusable and that `others` don't have.
+    pub fn new_method_errors(&self, others: &Diagnostics) -> usize {
+        let is_known = |it: &Diagnostic| {
+            others.list.iter().any(|other| {
+                (other.code, &other.file, &other.method, &other.message)
+                    == (it.code, &it.file, &it.method, &it.message)
+            })
+        };
+        self.list
+            .iter()
+            .filter(|it| it.code.severity() == Severity::MethodError && !is_known(it))
             .count()
     }
 

@@ -61,6 +61,11 @@ impl Gateway {
         }
     }
 
+    /// From now on, requests are served by `snapshot`. Those that have begun keep the one they began with.
+    pub fn adopt(&self, snapshot: Snapshot) {
+        self.snapshot.store(Arc::new(snapshot));
+    }
+
     /// Answers a request. One snapshot serves it from beginning to end.
     pub async fn serve(&self, request: Request) -> Reply {
         let snapshot = self.snapshot.load_full();

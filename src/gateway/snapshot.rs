@@ -44,22 +44,32 @@ pub struct Shared {
 impl Shared {
     /// The shared parts of a model. `control` is where functions are looked after.
     pub fn new(model: &Model, control: &Handle) -> Shared {
+        Shared::default().followed_by(None, model, control)
+    }
+
+    /// The shared parts of the model that follows `before`, whose parts these are. What stays as it was stays: the state
+    /// of targets, and functions with their environments. What goes ends with the last request that uses it.
+    #[must_use]
+    pub fn followed_by(&self, before: Option<&Model>, model: &Model, control: &Handle) -> Shared {
         let group = |(id, link): (&String, &model::VpcLink)| {
-            let endpoints = link
-                .targets
-                .iter()
-                .map(|origin| endpoint(origin, ClientTls::new(false, None, None)));
-            (id.clone(), Arc::new(Group::new(id, endpoints.collect())))
+            let targets = link.targets.iter();
+            let endpoints = targets
+                .map(|origin| endpoint(origin, ClientTls::new(false, None, None)))
+                .collect();
+            let group = match self.groups.get(id) {
+                Some(own) => own.followed_by(endpoints),
+                None => Arc::new(Group::new(id, endpoints)),
+            };
+            (id.clone(), group)
+        };
+        let kept = |function: &model::Function| {
+            let earlier = before?.functions.get(&function.name)?;
+            let own = self.functions.get(&function.name)?;
+            (earlier == function).then(|| own.clone())
         };
         let function = |function: &model::Function| {
-            let target = match &function.target {
-                model::FunctionTarget::Local(_) => Target::Local(Local::new(function, control)),
-                model::FunctionTarget::Remote(remote) => {
-                    Target::Remote(Remote::new(remote, control))
-                }
-            };
-            let name = function.name.clone();
-            (name.clone(), Arc::new(Function { name, target }))
+            let made = kept(function).unwrap_or_else(|| Arc::new(make_function(function, control)));
+            (function.name.clone(), made)
         };
         Shared {
             groups: model.vpc_links.iter().map(group).collect(),
@@ -74,6 +84,17 @@ impl Shared {
             Target::Remote(_) => None,
         });
         futures_util::future::join_all(local).await;
+    }
+}
+
+fn make_function(function: &model::Function, control: &Handle) -> Function {
+    let target = match &function.target {
+        model::FunctionTarget::Local(_) => Target::Local(Local::new(function, control)),
+        model::FunctionTarget::Remote(remote) => Target::Remote(Remote::new(remote, control)),
+    };
+    Function {
+        name: function.name.clone(),
+        target,
     }
 }
 

@@ -10,15 +10,15 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use rustls::ServerConfig;
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::SockRef;
 use tokio::{
     io::AsyncWriteExt as _,
     net::{TcpListener, TcpStream},
-    sync::watch,
 };
 use tokio_rustls::TlsAcceptor;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Origin, Service,
@@ -32,34 +32,30 @@ use crate::{
     telemetry::metrics::connections,
     types::{
         ids,
-        lifecycle::{Phase, reached},
         peer::{Peer, Serves},
     },
 };
 
-/// Connections that may wait to be accepted.
-const BACKLOG: i32 = 4096;
-
-/// A listening address of one worker.
+/// A listening socket of one worker.
 #[derive(Debug)]
 pub struct Acceptor {
     /// The socket.
-    pub listener: TcpListener,
-    /// TLS, if any.
-    pub tls: Option<Arc<ServerConfig>>,
-    /// HTTP/2 with prior knowledge.
-    pub h2c: bool,
-    /// Whether connections begin with a PROXY protocol header.
-    pub proxy_protocol: bool,
-    /// Whether it serves APIs, functions, or both.
-    pub serves: Serves,
+    pub listener: Arc<TcpListener>,
+    /// What holds for connections accepted now.
+    pub terms: Arc<ArcSwap<Terms>>,
+    /// The listener it belongs to.
+    pub door: Door,
+    /// How many connections there may be.
+    pub permits: Arc<Permits>,
+    /// Where connections are served.
+    pub tasks: TaskTracker,
 }
 
 /// Client connections, counted over all workers.
 #[derive(Debug)]
 pub struct Permits {
     open: AtomicUsize,
-    most: usize,
+    most: AtomicUsize,
 }
 
 impl Permits {
@@ -67,8 +63,13 @@ impl Permits {
     pub fn new(most: usize) -> Permits {
         Permits {
             open: AtomicUsize::new(0),
-            most,
+            most: AtomicUsize::new(most),
         }
+    }
+
+    /// Changes how many there may be.
+    pub fn allow(&self, most: usize) {
+        self.most.store(most, Relaxed);
     }
 
     /// How many connections are open.
@@ -78,7 +79,7 @@ impl Permits {
 
     fn take(self: &Arc<Self>) -> (Permit, bool) {
         let before = self.open.fetch_add(1, Relaxed);
-        (Permit(self.clone()), before >= self.most)
+        (Permit(self.clone()), before >= self.most.load(Relaxed))
     }
 }
 
@@ -90,136 +91,100 @@ impl Drop for Permit {
     }
 }
 
-/// Binds an address. Workers share it; another process that listens there is an error, not a partner.
-pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    socket.set_nonblocking(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    Ok(socket.into())
+/// How a listener treats connections. A reload changes it for those that are accepted from then on.
+#[derive(Debug)]
+pub struct Terms {
+    /// What the worker's connections have at hand.
+    pub service: Arc<Service>,
+    /// TLS, if any.
+    pub tls: Option<Arc<ServerConfig>>,
+    /// HTTP/2 with prior knowledge.
+    pub h2c: bool,
+    /// Whether connections begin with a PROXY protocol header.
+    pub proxy_protocol: bool,
+    /// Whether it serves APIs, functions, or both.
+    pub serves: Serves,
 }
 
-/// Whether nobody else listens on an address: sharing a port would hide that two gateways run.
-pub fn probe(address: SocketAddr) -> io::Result<()> {
-    if address.port() == 0 {
-        return Ok(());
-    }
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::STREAM,
-        Some(Protocol::TCP),
-    )?;
-    socket.set_reuse_address(true)?;
-    socket.bind(&address.into())?;
-    socket.listen(1)
+/// Where a connection came in.
+#[derive(Clone, Debug)]
+pub struct Door {
+    /// The listener.
+    pub id: u64,
+    /// Cancelled when the listener closes: its connections end once they are idle.
+    pub closing: CancellationToken,
 }
 
 impl Acceptor {
-    /// Accepts until the server drains, then whatever still waits, and closes.
-    pub async fn run(
-        self,
-        service: Arc<Service>,
-        permits: Arc<Permits>,
-        tasks: TaskTracker,
-        mut phases: watch::Receiver<Phase>,
-    ) {
+    /// Accepts until the listener closes, then whatever still waits.
+    pub async fn run(self) {
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
-                () = reached(&mut phases, Phase::Draining) => break,
+                () = self.door.closing.cancelled() => break,
             };
             match accepted {
-                Ok((tcp, address)) => self.admit(tcp, address, &service, &permits, &tasks),
+                Ok((tcp, address)) => self.admit(tcp, address),
                 Err(error) => back_off(&error).await,
             }
         }
-        while let Some(Ok((tcp, address))) =
-            futures_util::FutureExt::now_or_never(self.listener.accept())
-        {
-            self.admit(tcp, address, &service, &permits, &tasks);
+        // The kernel is asked itself: what the runtime knows of it may be older than the last connection.
+        while let Some((tcp, address)) = accept_now(&self.listener) {
+            self.admit(tcp, address);
         }
     }
 
-    fn admit(
-        &self,
-        tcp: TcpStream,
-        address: SocketAddr,
-        service: &Arc<Service>,
-        permits: &Arc<Permits>,
-        tasks: &TaskTracker,
-    ) {
-        let (permit, is_full) = permits.take();
+    fn admit(&self, tcp: TcpStream, address: SocketAddr) {
+        let terms = self.terms.load_full();
+        let (permit, is_full) = self.permits.take();
         if is_full && !close_oldest_idle() {
             connections::refused();
-            let is_plain = self.tls.is_none();
-            tasks.spawn(async move {
+            let is_plain = terms.tls.is_none();
+            self.tasks.spawn(async move {
                 turn_away(tcp, is_plain).await;
                 drop(permit);
             });
             return;
         }
-        let arrival = Arrival {
-            tls: self.tls.clone(),
-            may_be_http2: self.h2c,
-            proxy_protocol: self.proxy_protocol,
-            serves: self.serves,
-            address,
-        };
-        let service = service.clone();
-        tasks.spawn(async move {
+        let door = self.door.clone();
+        self.tasks.spawn(async move {
             let _held = (permit, connections::accepted());
-            arrival.serve(tcp, service).await;
+            arrive(tcp, address, terms, door).await;
         });
     }
 }
 
-/// A connection that has been accepted.
-struct Arrival {
-    tls: Option<Arc<ServerConfig>>,
-    may_be_http2: bool,
-    proxy_protocol: bool,
-    serves: Serves,
-    address: SocketAddr,
+/// The next connection that waits, if one does.
+fn accept_now(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
+    let (socket, address) = SockRef::from(listener).accept().ok()?;
+    socket.set_nonblocking(true).ok()?;
+    let tcp = TcpStream::from_std(socket.into()).ok()?;
+    Some((tcp, address.as_socket()?))
 }
 
-impl Arrival {
-    async fn serve(self, mut tcp: TcpStream, service: Arc<Service>) {
-        let _ = tcp.set_nodelay(true);
-        let mut address = self.address;
-        let mut local = tcp.local_addr().unwrap_or(address);
-        if self.proxy_protocol {
-            let reading = proxy_protocol::read(&mut tcp);
-            match tokio::time::timeout(service.http.first_byte, reading).await {
-                Ok(Ok(Some((source, destination)))) => (address, local) = (source, destination),
-                Ok(Ok(None)) => {}
-                Ok(Err(error)) => {
-                    tracing::debug!(client = %address, %error, "a connection without a valid PROXY protocol header");
-                    return;
-                }
-                Err(_) => return,
+/// Serves a connection that has been accepted.
+async fn arrive(mut tcp: TcpStream, mut address: SocketAddr, terms: Arc<Terms>, door: Door) {
+    let _ = tcp.set_nodelay(true);
+    let mut local = tcp.local_addr().unwrap_or(address);
+    if terms.proxy_protocol {
+        let reading = proxy_protocol::read(&mut tcp);
+        match tokio::time::timeout(terms.service.http.first_byte, reading).await {
+            Ok(Ok(Some((source, destination)))) => (address, local) = (source, destination),
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) => {
+                tracing::debug!(client = %address, %error, "a connection without a valid PROXY protocol header");
+                return;
             }
+            Err(_) => return,
         }
-        match self.tls {
-            None => {
-                let peer = Peer::new(address, local, None, self.serves);
-                serve(tcp, service, peer, self.may_be_http2, false).await;
-            }
-            Some(config) => {
-                Box::pin(serve_tls(
-                    tcp,
-                    config,
-                    service,
-                    (address, local),
-                    self.serves,
-                ))
-                .await;
-            }
+    }
+    match terms.tls.clone() {
+        None => {
+            let peer = Peer::new(address, local, None, terms.serves);
+            serve(tcp, &terms, door, peer, false).await;
+        }
+        Some(config) => {
+            Box::pin(serve_tls(tcp, config, terms, door, (address, local))).await;
         }
     }
 }
@@ -227,12 +192,12 @@ impl Arrival {
 async fn serve_tls(
     tcp: TcpStream,
     config: Arc<ServerConfig>,
-    service: Arc<Service>,
+    terms: Arc<Terms>,
+    door: Door,
     (address, local): (SocketAddr, SocketAddr),
-    serves: Serves,
 ) {
     let handshake = TlsAcceptor::from(config).accept(tcp);
-    match tokio::time::timeout(service.http.first_byte, handshake).await {
+    match tokio::time::timeout(terms.service.http.first_byte, handshake).await {
         Ok(Ok(stream)) => {
             let connection = stream.get_ref().1;
             if has_long_chain(connection) {
@@ -240,27 +205,25 @@ async fn serve_tls(
                 return;
             }
             let is_http2 = connection.alpn_protocol() == Some(b"h2");
-            let peer = Peer::new(address, local, Some(facts(connection)), serves);
-            serve(stream, service, peer, false, is_http2).await;
+            let peer = Peer::new(address, local, Some(facts(connection)), terms.serves);
+            serve(stream, &terms, door, peer, is_http2).await;
         }
         Ok(Err(error)) => tracing::debug!(client = %address, %error, "a TLS handshake failed"),
         Err(_) => tracing::debug!(client = %address, "a TLS handshake took too long"),
     }
 }
 
-async fn serve<S: ClientStream>(
-    stream: S,
-    service: Arc<Service>,
-    peer: Peer,
-    may_be_http2: bool,
-    is_http2: bool,
-) {
-    let entry = Entry::new(Arc::new(Clocks::default()));
+async fn serve<S: ClientStream>(stream: S, terms: &Terms, door: Door, peer: Peer, is_http2: bool) {
+    let entry = Entry::new(Arc::new(Clocks::default()), door.id);
+    if door.closing.is_cancelled() {
+        // Whoever closes the door asks those that are registered; this one came later.
+        entry.handle().close();
+    }
     let origin = Origin {
-        service,
+        service: terms.service.clone(),
         peer: Arc::new(peer),
         handle: entry.handle().clone(),
-        may_be_http2,
+        may_be_http2: terms.tls.is_none() && terms.h2c,
     };
     if is_http2 {
         return Box::pin(h2::serve(stream, origin)).await;

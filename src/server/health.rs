@@ -1,9 +1,10 @@
 //! Active health checks of target groups, from the control thread.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use http::Method;
-use tokio::{runtime::Runtime, time::timeout};
+use tokio::{runtime::Handle, time::timeout};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::{
     config::model::{HealthCheck, Model},
@@ -18,14 +19,53 @@ use crate::{
     },
 };
 
-/// Starts the checks that `model` asks for.
-pub fn start(control: &Runtime, model: &Model, shared: &Arc<Shared>) {
-    for (id, link) in &model.vpc_links {
-        let (Some(check), Some(group)) = (&link.health_check, shared.groups.get(id)) else {
-            continue;
+/// The checks that run, by VPC link id. They end when this is dropped.
+#[derive(Debug, Default)]
+pub struct Checks(BTreeMap<String, Checked>);
+
+/// The checks of one group.
+#[derive(Debug)]
+struct Checked {
+    group: Arc<Group>,
+    check: HealthCheck,
+    _tasks: Vec<AbortOnDropHandle<()>>,
+}
+
+impl Checks {
+    /// Runs the checks that `model` asks for. Those that stay the same aren't disturbed; a group that is no longer checked
+    /// is taken for healthy.
+    pub fn follow(&mut self, model: &Model, shared: &Shared, control: &Handle) {
+        let mut before = std::mem::take(&mut self.0);
+        for (id, link) in &model.vpc_links {
+            let Some(group) = shared.groups.get(id) else {
+                continue;
+            };
+            let running = before.remove(id);
+            let Some(check) = &link.health_check else {
+                if running.is_some() {
+                    (0..group.len()).for_each(|at| group.set_health(at, true));
+                }
+                continue;
+            };
+            let is_same = |it: &Checked| it.check == *check && Arc::ptr_eq(&it.group, group);
+            let checked = running
+                .filter(is_same)
+                .unwrap_or_else(|| Checked::start(group, check, control));
+            self.0.insert(id.clone(), checked);
+        }
+    }
+}
+
+impl Checked {
+    fn start(group: &Arc<Group>, check: &HealthCheck, control: &Handle) -> Checked {
+        let start = |(at, endpoint): (usize, &Arc<Endpoint>)| {
+            let watching = watch(group.clone(), at, endpoint.clone(), check.clone());
+            AbortOnDropHandle::new(control.spawn(watching))
         };
-        for (at, endpoint) in group.endpoints().enumerate() {
-            control.spawn(watch(group.clone(), at, endpoint.clone(), check.clone()));
+        Checked {
+            group: group.clone(),
+            check: check.clone(),
+            _tasks: group.endpoints().enumerate().map(start).collect(),
         }
     }
 }

@@ -6,10 +6,14 @@ pub mod gate;
 pub mod h1;
 pub mod h2;
 pub mod health;
+pub mod listen;
 pub mod proxy_protocol;
 pub mod registry;
+pub mod reload;
 pub mod run;
 pub mod tls;
+pub mod watch;
+pub mod worker;
 
 use std::sync::{Arc, atomic::AtomicBool};
 
@@ -20,11 +24,11 @@ use registry::Handle;
 #[derive(Debug)]
 pub struct Service {
     /// The worker's gateway.
-    pub gateway: Gateway,
+    pub gateway: Arc<Gateway>,
     /// Limits on heads and connections.
     pub http: Http,
     /// The server is about to drain: replies ask their clients to connect anew, elsewhere.
-    pub is_leaving: AtomicBool,
+    pub is_leaving: Arc<AtomicBool>,
 }
 
 /// A connection's own facts.

@@ -16,10 +16,17 @@ use crate::{
     types::{clock::Tick, outcome::Outcome},
 };
 
+/// The door of a stream: its connection is the one that is asked to end.
+pub const NO_DOOR: u64 = u64::MAX;
+
 /// What others may know of a connection or stream, and tell it.
 #[derive(Debug, Default)]
 pub struct Handle {
     clocks: Arc<Clocks>,
+    /// The listener it came in by.
+    door: u64,
+    /// It is a connection whose exchanges are registered themselves.
+    is_carrier: AtomicBool,
     /// When it became idle; 0 while it is busy.
     idle_since: AtomicU64,
     is_closing: AtomicBool,
@@ -39,6 +46,16 @@ impl Handle {
     /// It serves one.
     pub fn set_busy(&self) {
         self.idle_since.store(0, Relaxed);
+    }
+
+    /// It is a connection, and its exchanges are registered themselves.
+    pub fn set_carrier(&self) {
+        self.is_carrier.store(true, Relaxed);
+    }
+
+    /// Whether it is an exchange under way.
+    fn is_exchange(&self) -> bool {
+        self.idle_since.load(Relaxed) == 0 && !self.is_carrier.load(Relaxed)
     }
 
     /// Whether it should end as soon as it can.
@@ -77,10 +94,11 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Registers a connection or stream with `clocks` on this worker.
-    pub fn new(clocks: Arc<Clocks>) -> Entry {
+    /// Registers a connection or stream with `clocks` on this worker, which came in by the listener `door`.
+    pub fn new(clocks: Arc<Clocks>, door: u64) -> Entry {
         let handle = Arc::new(Handle {
             clocks,
+            door,
             ..Handle::default()
         });
         let key = HANDLES.with_borrow_mut(|handles| handles.insert(handle.clone()));
@@ -113,6 +131,23 @@ pub fn close_all() {
     for handle in all() {
         handle.close();
     }
+}
+
+/// Asks those that came in by a listener to end after what they are doing.
+pub fn close_door(door: u64) {
+    for handle in all().into_iter().filter(|handle| handle.door == door) {
+        handle.close();
+    }
+}
+
+/// How many exchanges are under way.
+pub fn exchanges() -> usize {
+    HANDLES.with_borrow(|handles| {
+        handles
+            .iter()
+            .filter(|(_, handle)| handle.is_exchange())
+            .count()
+    })
 }
 
 /// Ends whatever all are doing.

@@ -1,38 +1,31 @@
-//! A running server: its workers, and the one way to stop them.
+//! A running server: its workers, what it is told to serve, and the one way to stop it.
 
 use std::{
-    fmt, io,
+    fmt,
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-        mpsc,
-    },
+    os::fd::OwnedFd,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc as blocking},
     thread::JoinHandle,
     time::Duration,
 };
 
 use rustls::ServerConfig;
-use tokio::{net::TcpListener, runtime::Handle};
-use tokio_util::task::TaskTracker;
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot},
+};
 
 use super::{
-    Service,
-    accept::{Acceptor, Permits, bind, probe},
-    registry, tls,
+    accept::Permits,
+    health::Checks,
+    listen::{Inherited, bind_all, distribute},
+    tls,
+    worker::{Order, Place, Plan, Worker},
 };
 use crate::{
-    config::model::Model,
-    gateway::{
-        Gateway,
-        snapshot::{Shared, Snapshot},
-    },
-    types::{
-        clock::Tick,
-        lifecycle::{Conductor, Phase, reached},
-        peer::Serves,
-    },
-    upstream::pool,
+    config::model::{Http, Listener, Model, Shutdown},
+    gateway::snapshot::{Shared, Snapshot},
+    types::lifecycle::Conductor,
 };
 
 /// Why a server can't start.
@@ -53,104 +46,152 @@ impl fmt::Display for StartFault {
 impl std::error::Error for StartFault {}
 
 impl StartFault {
-    fn new(message: impl Into<String>) -> StartFault {
+    /// A fault nobody knows a cure for.
+    pub fn new(message: impl Into<String>) -> StartFault {
         StartFault {
             message: message.into(),
             hint: None,
         }
     }
 
-    fn hint(mut self, hint: impl Into<String>) -> StartFault {
+    /// With what to do about it.
+    #[must_use]
+    pub fn hint(mut self, hint: impl Into<String>) -> StartFault {
         self.hint = Some(hint.into());
         self
     }
 }
 
+/// How long a worker may take to adopt a configuration before nobody waits for it any longer.
+const ADOPTION: Duration = Duration::from_secs(5);
+
 /// A server that runs.
 #[derive(Debug)]
 pub struct Server {
-    addresses: Vec<(SocketAddr, bool)>,
     conductor: Arc<Conductor>,
     permits: Arc<Permits>,
-    shared: Arc<Shared>,
-    workers: Vec<JoinHandle<()>>,
+    control: Handle,
+    orders: Vec<mpsc::UnboundedSender<Order>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+    served: Mutex<Served>,
 }
 
-/// What a listener becomes on each worker.
-#[derive(Clone)]
-struct Bound {
+/// What is served at present.
+#[derive(Debug)]
+struct Served {
+    model: Model,
+    shared: Arc<Shared>,
+    listening: Vec<Listening>,
+    checks: Checks,
+}
+
+/// A listener that is open on all workers.
+#[derive(Clone, Debug)]
+struct Listening {
+    id: u64,
+    said: Listener,
+    /// Where it is, which `said` leaves open for port 0.
     address: SocketAddr,
     tls: Option<Arc<ServerConfig>>,
-    h2c: bool,
-    proxy_protocol: bool,
-    serves: Serves,
+}
+
+/// The listeners of a model, and for each worker the sockets of those that are new.
+struct Arranged {
+    listening: Vec<Listening>,
+    sockets: Vec<Vec<(u64, Vec<std::net::TcpListener>)>>,
 }
 
 impl Server {
     /// Starts workers for `model`; `control` is where functions are looked after.
     pub fn start(model: &Model, control: &Handle) -> Result<Server, StartFault> {
+        Server::start_on(&mut Inherited::default(), model, control)
+    }
+
+    /// The same, on sockets that were inherited as far as there are any.
+    pub fn start_on(
+        inherited: &mut Inherited,
+        model: &Model,
+        control: &Handle,
+    ) -> Result<Server, StartFault> {
         let count = model.workers.unwrap_or_else(available_workers).max(1);
-        let mut listeners: Vec<(Bound, Vec<std::net::TcpListener>)> = Vec::new();
-        for listener in &model.listeners {
-            let tls = listener.tls.as_ref().map(tls::server_config).transpose();
-            let tls = tls.map_err(|fault| StartFault::new(fault.to_string()))?;
-            let (address, sockets) = bind_all(listener.address, count)?;
-            listeners.push((
-                Bound {
-                    address,
-                    tls,
-                    h2c: listener.h2c,
-                    proxy_protocol: listener.proxy_protocol,
-                    serves: listener.serves,
-                },
-                sockets,
-            ));
-        }
+        let arranged = arrange(&[], inherited, model, count)?;
         let shared = Arc::new(Shared::new(model, control));
         let conductor = Arc::new(Conductor::default());
-        let permits = Arc::new(Permits::new(
-            model
-                .http
-                .max_connections
-                .unwrap_or_else(default_connections),
-        ));
-        let mut workers = Vec::with_capacity(count);
-        for number in 0..count {
-            let snapshot = Snapshot::build(model, &shared)
-                .map_err(|error| StartFault::new(error.to_string()))?;
-            let service = Service {
-                gateway: Gateway::new(snapshot),
-                http: model.http.clone(),
-                is_leaving: AtomicBool::new(false),
-            };
-            let own = listeners
-                .iter_mut()
-                .filter_map(|(bound, sockets)| Some((bound.clone(), sockets.pop()?)))
-                .collect();
+        let permits = Arc::new(Permits::new(most_connections(&model.http)));
+        let (mut orders, mut threads) = (Vec::new(), Vec::new());
+        for (number, plan) in plans(model, &shared, &arranged.listening, arranged.sockets)?
+            .into_iter()
+            .enumerate()
+        {
+            let (order, ordered) = mpsc::unbounded_channel();
             let worker = Worker {
-                service,
-                listeners: own,
+                plan,
                 permits: permits.clone(),
                 conductor: conductor.clone(),
+                orders: ordered,
             };
-            workers.push(worker.spawn(number)?);
+            threads.push(worker.spawn(number)?);
+            orders.push(order);
         }
-        let addresses = listeners
-            .iter()
-            .map(|(bound, _)| (bound.address, bound.tls.is_some()))
-            .collect();
+        let mut checks = Checks::default();
+        checks.follow(model, &shared, control);
         Ok(Server {
-            addresses,
             conductor,
             permits,
-            shared,
-            workers,
+            control: control.clone(),
+            orders,
+            threads: Mutex::new(threads),
+            served: Mutex::new(Served {
+                model: model.clone(),
+                shared,
+                listening: arranged.listening,
+                checks,
+            }),
         })
     }
 
+    /// Serves `model` from now on; waits until all workers do. If that can't be, nothing changes. Says what of the model
+    /// takes effect only after a restart.
+    pub fn reload(&self, model: Model) -> Result<Vec<String>, StartFault> {
+        let mut served = self.served();
+        let count = self.workers();
+        let mut none = Inherited::default();
+        let arranged = arrange(&served.listening, &mut none, &model, count)?;
+        let shared = served
+            .shared
+            .followed_by(Some(&served.model), &model, &self.control);
+        let plans = plans(&model, &shared, &arranged.listening, arranged.sockets)?;
+        let (done, is_done) = blocking::channel();
+        for (order, plan) in self.orders.iter().zip(plans) {
+            let _ = order.send(Order::Adopt(Box::new(plan), done.clone()));
+        }
+        drop(done);
+        while is_done.recv_timeout(ADOPTION).is_ok() {}
+        self.permits.allow(most_connections(&model.http));
+        served.checks.follow(&model, &shared, &self.control);
+        let mut left = Vec::new();
+        let wanted = model.workers.unwrap_or_else(available_workers).max(1);
+        if wanted != count {
+            left.push(format!("`workers`: {count} run, {wanted} after a restart"));
+        }
+        if model.admin != served.model.admin {
+            left.push("`admin`: its address changes with a restart".to_owned());
+        }
+        served.listening = arranged.listening;
+        served.shared = Arc::new(shared);
+        served.model = model;
+        Ok(left)
+    }
+
+    fn served(&self) -> MutexGuard<'_, Served> {
+        self.served.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Where it listens, and whether with TLS.
-    pub fn addresses(&self) -> &[(SocketAddr, bool)] {
-        &self.addresses
+    pub fn addresses(&self) -> Vec<(SocketAddr, bool)> {
+        let served = self.served();
+        let listening = served.listening.iter();
+        listening.map(|it| (it.address, it.tls.is_some())).collect()
     }
 
     /// To move it through the phases of its end.
@@ -164,19 +205,51 @@ impl Server {
     }
 
     /// What its workers share.
-    pub fn shared(&self) -> &Arc<Shared> {
-        &self.shared
+    pub fn shared(&self) -> Arc<Shared> {
+        self.served().shared.clone()
+    }
+
+    /// What is served.
+    pub fn model(&self) -> Model {
+        self.served().model.clone()
+    }
+
+    /// How it is to stop.
+    pub fn shutdown(&self) -> Shutdown {
+        self.served().model.shutdown
     }
 
     /// How many workers it has.
     pub fn workers(&self) -> usize {
-        self.workers.len()
+        self.orders.len()
+    }
+
+    /// How many requests are under way.
+    pub async fn exchanges(&self) -> usize {
+        self.ask(Order::Count).await.into_iter().sum()
+    }
+
+    /// Duplicates of all listening sockets, for a process that is to take over.
+    pub async fn lend_sockets(&self) -> Vec<OwnedFd> {
+        self.ask(Order::Lend).await.into_iter().flatten().collect()
+    }
+
+    async fn ask<T>(&self, order: impl Fn(oneshot::Sender<T>) -> Order) -> Vec<T> {
+        let mut answers = Vec::new();
+        for worker in &self.orders {
+            let (answer, answered) = oneshot::channel();
+            let _ = worker.send(order(answer));
+            answers.extend(answered.await.ok());
+        }
+        answers
     }
 
     /// Waits until all workers have ended, which they do once the server has drained.
-    pub fn join(self) {
-        for worker in self.workers {
-            let _ = worker.join();
+    pub fn join(&self) {
+        let threads =
+            std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        for thread in threads {
+            let _ = thread.join();
         }
     }
 }
@@ -187,121 +260,102 @@ fn available_workers() -> usize {
 }
 
 /// Each client connection may need another one to a backend; some descriptors are kept for logs and the operator.
-fn default_connections() -> usize {
+fn most_connections(http: &Http) -> usize {
     const KEPT: u64 = 128;
-    let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
-    usize::try_from(limit.saturating_sub(KEPT) / 2)
-        .unwrap_or(usize::MAX)
-        .max(16)
+    http.max_connections.unwrap_or_else(|| {
+        let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
+        usize::try_from(limit.saturating_sub(KEPT) / 2)
+            .unwrap_or(usize::MAX)
+            .max(16)
+    })
 }
 
-fn bind_all(
-    address: SocketAddr,
-    count: usize,
-) -> Result<(SocketAddr, Vec<std::net::TcpListener>), StartFault> {
-    let fault = |error: io::Error| {
-        let fault = StartFault::new(format!("can't listen on {address}: {error}"));
-        match error.kind() {
-            io::ErrorKind::AddrInUse => fault.hint(
-                "another program listens there; stop it, or choose another address under `listeners:` or with SLUICEGATE_LISTEN",
-            ),
-            io::ErrorKind::PermissionDenied => {
-                fault.hint("ports below 1024 need a privilege (CAP_NET_BIND_SERVICE); a port like 8080 doesn't")
-            }
-            io::ErrorKind::AddrNotAvailable => fault.hint("this machine has no such address; `0.0.0.0` takes all it has"),
-            _ => fault,
-        }
+/// Finds the listeners of a model among those that are open, and opens the others.
+fn arrange(
+    open: &[Listening],
+    inherited: &mut Inherited,
+    model: &Model,
+    workers: usize,
+) -> Result<Arranged, StartFault> {
+    let own_ports: Vec<u16> = open.iter().map(|own| own.address.port()).collect();
+    let mut next = open.iter().map(|own| own.id + 1).max().unwrap_or(0);
+    let mut open: Vec<Listening> = open.to_vec();
+    let mut arranged = Arranged {
+        listening: Vec::new(),
+        sockets: (0..workers).map(|_| Vec::new()).collect(),
     };
-    probe(address).map_err(fault)?;
-    let first = bind(address).map_err(fault)?;
-    let bound = first.local_addr().map_err(fault)?;
-    let mut sockets = vec![first];
-    for _ in 1..count {
-        sockets.push(bind(bound).map_err(fault)?);
-    }
-    Ok((bound, sockets))
-}
-
-struct Worker {
-    service: Service,
-    listeners: Vec<(Bound, std::net::TcpListener)>,
-    permits: Arc<Permits>,
-    conductor: Arc<Conductor>,
-}
-
-impl Worker {
-    /// Starts the worker's thread, and waits until it accepts.
-    fn spawn(self, number: usize) -> Result<JoinHandle<()>, StartFault> {
-        let fault = |error: io::Error| StartFault::new(format!("can't start a worker: {error}"));
-        let (ready, is_ready) = mpsc::channel();
-        let run = move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build();
-            match runtime {
-                Ok(runtime) => runtime.block_on(self.run(&ready)),
-                Err(error) => drop(ready.send(Err(error))),
+    for said in &model.listeners {
+        let at = open.iter().position(|own| own.said.address == said.address);
+        let own = at.map(|at| open.remove(at));
+        let tls = server_config(own.as_ref(), said)?;
+        let (id, address) = match own {
+            Some(own) => (own.id, own.address),
+            None => {
+                let mut sockets = inherited.claim(said.address);
+                if sockets.is_empty() {
+                    sockets = bind_all(said.address, workers, &own_ports)?;
+                }
+                let fault = |error: std::io::Error| StartFault::new(error.to_string());
+                let address = sockets
+                    .first()
+                    .map_or(Ok(said.address), std::net::TcpListener::local_addr);
+                let shares = distribute(sockets, workers).map_err(fault)?;
+                for (worker, share) in arranged.sockets.iter_mut().zip(shares) {
+                    worker.push((next, share));
+                }
+                next += 1;
+                (next - 1, address.map_err(fault)?)
             }
         };
-        let thread = std::thread::Builder::new()
-            .name(format!("worker-{number}"))
-            .spawn(run)
-            .map_err(fault)?;
-        match is_ready.recv() {
-            Ok(Ok(())) => Ok(thread),
-            Ok(Err(error)) => Err(fault(error)),
-            Err(_) => Err(StartFault::new("a worker ended before it began")),
-        }
+        arranged.listening.push(Listening {
+            id,
+            said: said.clone(),
+            address,
+            tls,
+        });
     }
-
-    async fn run(self, ready: &mpsc::Sender<io::Result<()>>) {
-        let service = Arc::new(self.service);
-        let tasks = TaskTracker::new();
-        let mut accepting = Vec::new();
-        for (bound, socket) in self.listeners {
-            match TcpListener::from_std(socket) {
-                Ok(listener) => {
-                    let acceptor = Acceptor {
-                        listener,
-                        tls: bound.tls,
-                        h2c: bound.h2c,
-                        proxy_protocol: bound.proxy_protocol,
-                        serves: bound.serves,
-                    };
-                    let phases = self.conductor.subscribe();
-                    let run =
-                        acceptor.run(service.clone(), self.permits.clone(), tasks.clone(), phases);
-                    accepting.push(tokio::spawn(run));
-                }
-                Err(error) => return drop(ready.send(Err(error))),
-            }
-        }
-        let _ = ready.send(Ok(()));
-        let sweeping = tokio::spawn(sweep());
-        let mut phases = self.conductor.subscribe();
-        reached(&mut phases, Phase::Unready).await;
-        service.is_leaving.store(true, Relaxed);
-        reached(&mut phases, Phase::Draining).await;
-        for acceptor in accepting {
-            let _ = acceptor.await;
-        }
-        registry::close_all();
-        tasks.close();
-        tokio::select! {
-            () = tasks.wait() => {}
-            () = reached(&mut phases, Phase::Cut) => {
-                registry::cut_all();
-                // A verdict's grace, and then some.
-                let _ = tokio::time::timeout(Duration::from_secs(2), tasks.wait()).await;
-            }
-        }
-        sweeping.abort();
-    }
+    Ok(arranged)
 }
 
-async fn sweep() {
-    loop {
-        tokio::time::sleep(pool::SWEEP).await;
-        pool::sweep(Tick::now());
+/// What stays the same keeps its sessions; after any change, nobody resumes one that began before.
+fn server_config(
+    own: Option<&Listening>,
+    said: &Listener,
+) -> Result<Option<Arc<ServerConfig>>, StartFault> {
+    if let Some(own) = own.filter(|own| own.said.tls == said.tls) {
+        return Ok(own.tls.clone());
     }
+    let made = said.tls.as_ref().map(tls::server_config).transpose();
+    made.map_err(|fault| StartFault::new(fault.to_string()))
+}
+
+/// What each worker is to serve.
+fn plans(
+    model: &Model,
+    shared: &Shared,
+    listening: &[Listening],
+    sockets: Vec<Vec<(u64, Vec<std::net::TcpListener>)>>,
+) -> Result<Vec<Plan>, StartFault> {
+    let plan = |mut own: Vec<(u64, Vec<std::net::TcpListener>)>| {
+        let mut place = |it: &Listening| {
+            let at = own.iter().position(|(id, _)| *id == it.id);
+            Place {
+                id: it.id,
+                tls: it.tls.clone(),
+                h2c: it.said.h2c,
+                proxy_protocol: it.said.proxy_protocol,
+                serves: it.said.serves,
+                sockets: at.map(|at| own.swap_remove(at).1).unwrap_or_default(),
+            }
+        };
+        let places = listening.iter().map(&mut place).collect();
+        Snapshot::build(model, shared)
+            .map(|snapshot| Plan {
+                snapshot,
+                http: model.http.clone(),
+                places,
+            })
+            .map_err(|error| StartFault::new(error.to_string()))
+    };
+    sockets.into_iter().map(plan).collect()
 }

@@ -15,6 +15,7 @@ pub mod known;
 pub mod lifecycle;
 pub mod outcome;
 pub mod peer;
+pub mod reload;
 pub mod site;
 pub mod target;
 pub mod template;

@@ -20,7 +20,7 @@ const EJECTION_MICROS: u64 = 10_000_000;
 #[derive(Debug)]
 pub struct Group {
     name: Box<str>,
-    targets: Vec<Target>,
+    targets: Vec<Arc<Target>>,
     /// Where the search begins, so that equals take turns.
     turn: AtomicUsize,
 }
@@ -49,21 +49,41 @@ struct Target {
 }
 
 impl Group {
-    /// A group of at least one target.
+    /// A group of these targets.
     pub fn new(name: &str, endpoints: Vec<Endpoint>) -> Group {
-        let targets = endpoints.into_iter().map(|endpoint| Target {
-            endpoint: Arc::new(endpoint),
-            under_way: AtomicU32::new(0),
-            failures: AtomicU32::new(0),
-            ejections: AtomicU64::new(0),
-            ejected_until: AtomicU64::new(0),
-            is_healthy: AtomicBool::new(true),
-        });
         Group {
             name: name.into(),
-            targets: targets.collect(),
+            targets: endpoints
+                .into_iter()
+                .map(|it| Arc::new(Target::new(it)))
+                .collect(),
             turn: AtomicUsize::new(0),
         }
+    }
+
+    /// The group that follows this one with these targets: itself if they are the same. Targets that stay keep what is
+    /// known of them.
+    #[must_use]
+    pub fn followed_by(self: &Arc<Self>, endpoints: Vec<Endpoint>) -> Arc<Group> {
+        let ids = |own: &Arc<Target>| own.endpoint.id;
+        if self
+            .targets
+            .iter()
+            .map(ids)
+            .eq(endpoints.iter().map(|it| it.id))
+        {
+            return self.clone();
+        }
+        let mut known = self.targets.clone();
+        let mut follow = |endpoint: Endpoint| {
+            let at = known.iter().position(|own| own.endpoint.id == endpoint.id);
+            at.map_or_else(|| Arc::new(Target::new(endpoint)), |at| known.remove(at))
+        };
+        Arc::new(Group {
+            name: self.name.clone(),
+            targets: endpoints.into_iter().map(&mut follow).collect(),
+            turn: AtomicUsize::new(0),
+        })
     }
 
     /// How many targets it has.
@@ -129,6 +149,17 @@ impl Group {
 }
 
 impl Target {
+    fn new(endpoint: Endpoint) -> Target {
+        Target {
+            endpoint: Arc::new(endpoint),
+            under_way: AtomicU32::new(0),
+            failures: AtomicU32::new(0),
+            ejections: AtomicU64::new(0),
+            ejected_until: AtomicU64::new(0),
+            is_healthy: AtomicBool::new(true),
+        }
+    }
+
     fn is_available(&self, now: Tick) -> bool {
         self.is_healthy.load(Relaxed) && self.ejected_until.load(Relaxed) <= now.micros()
     }
@@ -233,6 +264,23 @@ mod tests {
             .map(|_| group.lease(later).endpoint().port)
             .collect();
         assert_eq!(ports.len(), 2);
+    }
+
+    #[test]
+    fn targets_that_stay_keep_what_is_known_of_them() {
+        let before = group(2);
+        before.set_health(1, false);
+        let lease = before.lease(Tick::now());
+        assert_eq!(lease.endpoint().port, 0);
+        let endpoint = |port| Endpoint::new("127.0.0.1", port, None);
+        let same = before.followed_by(vec![endpoint(0), endpoint(1)]);
+        assert!(Arc::ptr_eq(&before, &same));
+        let after = before.followed_by(vec![endpoint(1), endpoint(0), endpoint(7)]);
+        let under_way = |at: usize| after.targets[at].under_way.load(Relaxed);
+        assert!(!after.targets[0].is_healthy.load(Relaxed));
+        assert_eq!((under_way(1), under_way(2)), (1, 0));
+        drop(lease);
+        assert_eq!(under_way(1), 0);
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! TLS towards backends.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    hash::{Hash, Hasher},
+    sync::{Arc, OnceLock},
+};
 
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -25,6 +28,21 @@ pub struct ClientTls {
     identity: Option<(Arc<CertifiedKey>, OnceLock<Arc<ClientConfig>>)>,
 }
 
+/// The same if backends can't tell them apart: their connections may be shared.
+impl PartialEq for ClientTls {
+    fn eq(&self, other: &ClientTls) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for ClientTls {}
+
+impl Hash for ClientTls {
+    fn hash<H: Hasher>(&self, hasher: &mut H) {
+        self.parts().hash(hasher);
+    }
+}
+
 impl ClientTls {
     /// `insecure` is `tlsConfig.insecureSkipVerification`: the issuer isn't checked, name and dates still are.
     /// `server_name` is the name to send and verify in place of the endpoint's host. `identity` is the gateway's own
@@ -39,6 +57,11 @@ impl ClientTls {
             server_name: server_name.map(Into::into),
             identity: identity.map(|key| (key, OnceLock::new())),
         }
+    }
+
+    fn parts(&self) -> (bool, Option<&str>, Option<&[CertificateDer<'static>]>) {
+        let own = self.identity.as_ref().map(|(key, _)| &*key.cert);
+        (self.insecure, self.server_name.as_deref(), own)
     }
 
     /// The name to verify.

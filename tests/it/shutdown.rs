@@ -82,3 +82,20 @@ async fn at_the_limit_what_is_open_is_cut() {
     }
     gateway.ended().await;
 }
+
+#[tokio::test]
+async fn a_client_that_has_just_connected_may_still_ask_and_has_not_long() {
+    let backend = Backend::start()
+        .await
+        .always("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let gateway = Gateway::streaming(backend);
+    let mut asks = Client::connect(gateway.address).await;
+    let mut silent = Client::connect(gateway.address).await;
+    gateway.conductor().advance(Phase::Draining);
+    assert!(asks.is_kept().await);
+    asks.send(GET).await;
+    let (head, body) = asks.answer().await;
+    assert_eq!((header(&head, "connection"), &*body), (Some("close"), "ok"));
+    assert_eq!(silent.is_closed().await, End::Fin);
+    gateway.ended().await;
+}

@@ -1,7 +1,8 @@
 //! Where the gateway takes requests.
 
 use std::{
-    collections::HashSet,
+    collections::{HashSet, hash_map::DefaultHasher},
+    hash::{Hash as _, Hasher as _},
     net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     sync::Arc,
@@ -144,6 +145,8 @@ impl Builder<'_> {
                 self.base.join(&pair.certificate),
                 self.base.join(&pair.private_key),
             );
+            self.diagnostics.read_from(&chain);
+            self.diagnostics.read_from(&key);
             match tls::load(&chain, &key) {
                 Ok(certificate) => certificates.push(certificate),
                 Err(faults) => {
@@ -159,8 +162,20 @@ impl Builder<'_> {
             certificates,
             refuse_unknown_names: tls.unknown_server_name == UnknownServerName::Refuse,
             only_tls13: tls.security_policy == SecurityPolicy::Tls13,
+            truststore: mutual.map_or(0, |said| self.truststore(said)),
             client_verifier: mutual.and_then(|said| self.client_verifier(said, at)),
         }
+    }
+
+    /// A number that changes with the files of a truststore; never 0.
+    fn truststore(&mut self, said: &said::MutualTls) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        for path in std::iter::once(&said.truststore).chain(&said.certificate_revocation_lists) {
+            let path = self.base.join(path);
+            self.diagnostics.read_from(&path);
+            std::fs::read(path).ok().hash(&mut hasher);
+        }
+        hasher.finish().max(1)
     }
 
     fn client_verifier(
@@ -194,6 +209,8 @@ impl Builder<'_> {
             self.base.join(&said.certificate),
             self.base.join(&said.private_key),
         );
+        self.diagnostics.read_from(&chain);
+        self.diagnostics.read_from(&key);
         match tls::load(&chain, &key) {
             Ok(certificate) => Some(certificate.key),
             Err(faults) => {

@@ -53,11 +53,14 @@ pub struct Overrides {
     pub listen: Option<String>,
     /// Worker threads.
     pub workers: Option<usize>,
+    /// Whether the files are watched, whatever the file says.
+    pub watch: bool,
 }
 
 /// Reads a `sluicegate.yaml` or a bare OpenAPI document; `-` is standard input.
 pub fn load(path: &Path, overrides: &Overrides) -> Loaded {
     let mut diagnostics = Diagnostics::default();
+    diagnostics.read_from(path);
     let model = File::read(path, &mut diagnostics).and_then(|file| {
         let base = path.parent().map(Path::to_path_buf).unwrap_or_default();
         read(&file, base, overrides, &mut diagnostics)

@@ -1,6 +1,6 @@
 //! `sluicegate.yaml`'s own part of the model: logs, limits, and the list of APIs.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::LazyLock, time::Duration};
 
 use super::{Overrides, access_log, api};
 use crate::{
@@ -68,6 +68,7 @@ impl Builder<'_> {
                 .overrides
                 .workers
                 .or(settings.workers.map(|count| count as usize)),
+            watch: self.overrides.watch || settings.watch,
             apis,
             functions,
             lambda,
@@ -81,7 +82,10 @@ impl Builder<'_> {
 
     fn instance_id(&mut self) -> Box<str> {
         let Some(said) = &self.settings.instance_id else {
-            return format!("sluicegate-{:08x}", ids::random() as u32).into();
+            /// One for the whole process: a request on its way must be recognised after a reload, too.
+            static OWN: LazyLock<Box<str>> =
+                LazyLock::new(|| format!("sluicegate-{:08x}", ids::random() as u32).into());
+            return OWN.clone();
         };
         if !is_token(said.as_bytes()) {
             let message = format!("`{said}` can't be a name in `Via`");
@@ -177,7 +181,9 @@ impl Builder<'_> {
         let asked = place
             .as_ref()
             .map(|place| (place.file.name.clone(), place.place()));
-        File::read_for(&self.base.join(&said.definition), asked, self.diagnostics)
+        let path = self.base.join(&said.definition);
+        self.diagnostics.read_from(&path);
+        File::read_for(&path, asked, self.diagnostics)
     }
 }
 

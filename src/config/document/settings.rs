@@ -39,6 +39,9 @@ pub struct Settings {
     /// Worker threads. Default: one for each CPU this process may use. `SLUICEGATE_WORKERS` overrides it.
     #[schemars(range(min = 1, max = 1024))]
     pub workers: Option<u32>,
+    /// Load the configuration anew when one of its files changes: the configuration itself, documents, certificates.
+    /// SIGHUP always does. Default: false; `serve --watch` overrides it.
+    pub watch: bool,
     /// The name in `Via` by which the gateway recognises requests that come back to it. Default: random at each start.
     pub instance_id: Option<String>,
 }

@@ -19,6 +19,8 @@ pub struct Model {
     pub admin: Option<SocketAddr>,
     /// Worker threads; `None` for one per CPU.
     pub workers: Option<usize>,
+    /// Whether it is loaded anew when its files change.
+    pub watch: bool,
     /// The APIs, in the order of the configuration.
     pub apis: Vec<Api>,
     /// Functions by name.
@@ -87,6 +89,15 @@ pub struct Tls {
     pub only_tls13: bool,
     /// How clients' certificates are verified, if they are asked for.
     pub client_verifier: Option<Arc<dyn ClientCertVerifier>>,
+    /// Stands for the contents of the files that the verifier was made of.
+    pub truststore: u64,
+}
+
+impl PartialEq for Tls {
+    fn eq(&self, other: &Tls) -> bool {
+        let flags = |it: &Tls| (it.refuse_unknown_names, it.only_tls13, it.truststore);
+        self.certificates == other.certificates && flags(self) == flags(other)
+    }
 }
 
 /// A certificate with its chain and private key.
@@ -96,6 +107,13 @@ pub struct Certificate {
     pub names: Vec<Box<str>>,
     /// Chain and key.
     pub key: Arc<CertifiedKey>,
+}
+
+impl PartialEq for Certificate {
+    /// A chain's first certificate has the public half of the key, so the chain says it all.
+    fn eq(&self, other: &Certificate) -> bool {
+        self.key.cert == other.key.cert
+    }
 }
 
 /// Limits on heads and connections.
@@ -120,7 +138,7 @@ pub struct Http {
 }
 
 /// How the gateway stops.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shutdown {
     /// Still accepting while not ready.
     pub pre_stop_delay: Duration,
@@ -160,7 +178,7 @@ pub struct VpcLink {
 }
 
 /// An active health check.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HealthCheck {
     /// The path to GET.
     pub path: String,

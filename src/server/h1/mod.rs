@@ -43,6 +43,8 @@ const READ_AHEAD: usize = 16 * 1024;
 const MOST_UNWANTED: usize = 64 * 1024;
 /// And for how long.
 const LINGER: Duration = Duration::from_secs(1);
+/// How long a client that has just connected may take to begin its first request while the listener closes.
+const WELCOME: Duration = Duration::from_secs(2);
 /// How an HTTP/2 client with prior knowledge begins (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -157,10 +159,8 @@ impl<S: ClientStream> Connection<S> {
             {
                 return Poll::Ready(next);
             }
-            if self.held.is_empty() && self.origin.handle.is_closing() {
-                return Poll::Ready(Next::Close);
-            }
             match poll_take(&mut self.stream, cx, READ) {
+                Poll::Pending if self.is_dismissed(is_first) => return Poll::Ready(Next::Close),
                 Poll::Pending => break,
                 Poll::Ready(Ok(data)) if !data.is_empty() => {
                     head_begun.get_or_insert(now);
@@ -179,6 +179,7 @@ impl<S: ClientStream> Connection<S> {
         let http = &self.origin.service.http;
         let due = match head_begun {
             Some(begun) => begun.after(http.head),
+            None if self.origin.handle.is_closing() => begun.after(http.first_byte.min(WELCOME)),
             None if is_first => begun.after(http.first_byte),
             None => begun.after(http.keep_alive),
         };
@@ -190,6 +191,11 @@ impl<S: ClientStream> Connection<S> {
                 "the request head wasn't complete in time",
             )),
         }
+    }
+
+    /// Whether the connection should end and nothing of a request has come.
+    fn is_dismissed(&self, is_first: bool) -> bool {
+        !is_first && self.held.is_empty() && self.origin.handle.is_closing()
     }
 
     fn judge_held(&mut self, is_first: bool) -> Option<Next> {

@@ -24,7 +24,12 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
-use super::{Origin, client_stream::ClientStream, gate::Sizes, registry::Entry};
+use super::{
+    Origin,
+    client_stream::ClientStream,
+    gate::Sizes,
+    registry::{Entry, NO_DOOR},
+};
 use crate::{
     gateway::{
         Request,
@@ -59,7 +64,7 @@ where
 {
     fn execute(&self, stream: F) {
         let clocks = Arc::new(Clocks::default());
-        let entry = Entry::new(clocks.clone());
+        let entry = Entry::new(clocks.clone(), NO_DOOR);
         let own = self.clone();
         own.open.fetch_add(1, Relaxed);
         tokio::spawn(async move {
@@ -81,6 +86,7 @@ pub async fn serve<S: ClientStream>(stream: S, origin: Origin) {
         open: Arc::default(),
         last: Arc::new(AtomicU64::new(Tick::now().micros())),
     };
+    origin.handle.set_carrier();
     let mut builder = http2::Builder::new(streams.clone());
     builder
         .timer(TokioTimer::new())

@@ -17,7 +17,10 @@ use sluicegate::{
     config::{build::Overrides, load, model::Model, render::render},
     server::run::Server,
     telemetry::live,
-    types::lifecycle::{Conductor, Phase},
+    types::{
+        lifecycle::{Conductor, Phase},
+        reload::Reloads,
+    },
 };
 
 /// A running gateway. It is stopped, and its files are removed, when it goes out of scope.
@@ -158,9 +161,14 @@ impl Gateway {
     pub async fn admin(&self) -> SocketAddr {
         live::watch();
         let server = self.server.as_ref().unwrap();
-        let current = Current::new(self.model.clone(), server.shared().clone());
-        let admin = Admin::new(server.conductor().clone(), current);
-        admin.start("127.0.0.1:0".parse().unwrap()).await.unwrap()
+        let current = Current::new(self.model.clone(), server.shared());
+        let reloads = Arc::new(Reloads::new().0);
+        let admin = Admin::new(server.conductor().clone(), reloads, current);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        admin.start(listener).unwrap();
+        address
     }
 
     /// To move it through the phases of its end.

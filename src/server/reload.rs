@@ -1,0 +1,242 @@
+//! Loading the configuration anew: on SIGHUP, when a file changes, and whenever somebody asks.
+//!
+//! All or nothing: the files are read and judged, everything is built, and only then does anything change. A finding
+//! leaves the gateway as it is, and is told.
+
+use std::{collections::BTreeSet, future::Future, io, path::PathBuf, sync::Arc};
+
+use sd_notify::NotifyState;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+    task::spawn_blocking,
+};
+
+use super::{
+    run::Server,
+    watch::{Watcher, fingerprint},
+};
+use crate::{
+    config::{
+        build::{Loaded, Overrides},
+        codes::Severity,
+        diagnostics::Diagnostics,
+        load,
+        render::render,
+    },
+    telemetry::metrics,
+    types::{
+        lifecycle::Phase,
+        reload::{Ask, Reloads, Report},
+    },
+};
+
+/// Where the configuration comes from.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// The file; `-` is standard input, which can be read only once.
+    pub path: PathBuf,
+    /// What the command line says over it.
+    pub overrides: Overrides,
+    /// Whether methods that can't be served are errors of the whole.
+    pub is_strict: bool,
+    /// Whether access logs are read at a terminal.
+    pub is_for_people: bool,
+}
+
+impl Source {
+    /// Reads the configuration as it is now. Under `--strict` there is no model if any method can't be served.
+    pub fn load(&self) -> Loaded {
+        let mut loaded = load(&self.path, &self.overrides);
+        let is_refused = self.is_strict && loaded.diagnostics.errors() > 0;
+        loaded.model = loaded.model.filter(|_| !is_refused);
+        if let Some(model) = loaded.model.as_mut().filter(|_| self.is_for_people) {
+            model.read_by_people();
+        }
+        loaded
+    }
+
+    fn is_standard_input(&self) -> bool {
+        self.path.as_os_str() == "-"
+    }
+}
+
+/// Loads a server's configuration anew.
+#[derive(Debug)]
+pub struct Reloader {
+    source: Source,
+    server: Arc<Server>,
+    reloads: Arc<Reloads>,
+    /// What was found in the configuration that is served.
+    known: Diagnostics,
+    /// The files that it is made of, and those of the last attempt.
+    files: BTreeSet<PathBuf>,
+    /// Their contents when they were last read.
+    read: u64,
+    is_watching: bool,
+    /// Who is told of what is adopted.
+    adopted: Adopted,
+}
+
+/// Who is told that a configuration was adopted.
+struct Adopted(Box<dyn Fn(&Server) + Send + Sync>);
+
+impl std::fmt::Debug for Adopted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Adopted")
+    }
+}
+
+impl Reloader {
+    /// To keep `server` at what `source` says; `known` is what was found in what it serves.
+    pub fn new(
+        source: Source,
+        server: Arc<Server>,
+        reloads: Arc<Reloads>,
+        known: Diagnostics,
+        is_watching: bool,
+    ) -> Reloader {
+        let files = known.files().clone();
+        Reloader {
+            source,
+            server,
+            reloads,
+            read: fingerprint(&files),
+            files,
+            known,
+            is_watching,
+            adopted: Adopted(Box::new(|_| ())),
+        }
+    }
+
+    /// Tells `adopted` of each configuration that is adopted.
+    #[must_use]
+    pub fn telling(mut self, adopted: impl Fn(&Server) + Send + Sync + 'static) -> Reloader {
+        self.adopted = Adopted(Box::new(adopted));
+        self
+    }
+
+    /// Reloads whenever it is asked to. Fails at once if SIGHUP can't be listened to.
+    pub fn run(
+        self,
+        asked: mpsc::UnboundedReceiver<Ask>,
+    ) -> io::Result<impl Future<Output = ()> + Send> {
+        let hangups = signal(SignalKind::hangup())?;
+        Ok(self.keep(asked, hangups))
+    }
+
+    async fn keep(mut self, mut asked: mpsc::UnboundedReceiver<Ask>, mut hangups: Signal) {
+        let mut watcher = Watcher::default();
+        loop {
+            watcher.follow(if self.is_watching {
+                &self.files
+            } else {
+                const { &BTreeSet::new() }
+            });
+            let (ask, must) = tokio::select! {
+                Some(ask) = asked.recv() => (Some(ask), true),
+                _ = hangups.recv() => (None, true),
+                () = watcher.stirred() => (None, false),
+            };
+            let work = spawn_blocking(move || {
+                let report = self.reload(must);
+                (self, report)
+            });
+            // A panic in there is a defect, and the end of reloading; serving goes on.
+            let Ok((reloader, report)) = work.await else {
+                return;
+            };
+            self = reloader;
+            if let (Some(ask), Some(report)) = (ask, report) {
+                let _ = ask.send(report);
+            }
+        }
+    }
+
+    /// Reloads, unless it `must` not and nothing has changed.
+    fn reload(&mut self, must: bool) -> Option<Report> {
+        let now = fingerprint(&self.files);
+        let is_ending = self.server.conductor().phase() > Phase::Running;
+        if !must && (now == self.read || is_ending) {
+            return None;
+        }
+        self.read = now;
+        let clock = NotifyState::monotonic_usec_now();
+        let begun = clock.map(|clock| sd_notify::notify(&[NotifyState::Reloading, clock]));
+        let report = self.attempt();
+        if begun.is_ok() {
+            let _ = sd_notify::notify(&[NotifyState::Ready]);
+        }
+        Some(report)
+    }
+
+    fn attempt(&mut self) -> Report {
+        if self.source.is_standard_input() {
+            return self
+                .reject("the configuration came from standard input, which can't be read again\n");
+        }
+        if self.server.conductor().phase() > Phase::Running {
+            return self.reject("the gateway is shutting down\n");
+        }
+        let Loaded { model, diagnostics } = self.source.load();
+        let found = render(&diagnostics, false);
+        self.files.extend(diagnostics.files().iter().cloned());
+        let worse = diagnostics.new_method_errors(&self.known);
+        let Some(model) = model else {
+            return self.reject(&found);
+        };
+        if worse > 0 {
+            let methods = if worse == 1 { "1 method" } else { "methods" };
+            return self.reject(&format!(
+                "{found}{methods} that the running configuration serves would answer 500\n"
+            ));
+        }
+        let is_watching = model.watch;
+        match self.server.reload(model) {
+            Err(fault) => {
+                let hint = fault.hint.as_ref();
+                let hint = hint.map_or(String::new(), |hint| format!("hint: {hint}\n"));
+                self.reject(&format!("{found}error: {fault}\n{hint}"))
+            }
+            Ok(left) => {
+                self.is_watching = is_watching;
+                self.files = diagnostics.files().clone();
+                let warnings = diagnostics.count(Severity::Warning);
+                self.known = diagnostics;
+                self.adopt(&found, warnings, &left)
+            }
+        }
+    }
+
+    fn adopt(&self, found: &str, warnings: usize, left: &[String]) -> Report {
+        for what in left {
+            tracing::warn!("needs a restart: {what}");
+        }
+        let told = left.iter().map(|what| format!("needs a restart: {what}\n"));
+        let text: String = std::iter::once(found.to_owned()).chain(told).collect();
+        let report = self.reloads.note(true, text);
+        metrics::reload(Ok(()));
+        self.adopted.0(&self.server);
+        let generation = report.generation;
+        if found.is_empty() {
+            tracing::info!(generation, "the configuration was loaded anew");
+        } else {
+            tracing::warn!(
+                generation,
+                warnings,
+                "the configuration was loaded anew, with findings:\n{found}"
+            );
+        }
+        report
+    }
+
+    fn reject(&self, text: &str) -> Report {
+        let report = self.reloads.note(false, text.to_owned());
+        metrics::reload(Err(text.to_owned()));
+        tracing::error!(
+            generation = report.generation,
+            "the configuration was not loaded anew, the one from before is still served:\n{text}"
+        );
+        report
+    }
+}

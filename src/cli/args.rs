@@ -38,6 +38,27 @@ pub(super) enum Command {
     Schema,
     /// Start a gateway with backends of its own, and say what to try
     Demo(Demo),
+    /// Ask a running gateway whether it takes requests
+    Health(Health),
+}
+
+/// Ask a running gateway whether it takes requests
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit status: 0 if it does, 1 if it doesn't or nothing answers, 2 for wrong usage."
+)]
+pub(super) struct Health {
+    /// The gateway's admin address
+    #[arg(
+        long,
+        env = "SLUICEGATE_ADMIN",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:9901"
+    )]
+    pub(super) admin: String,
+    /// Ask only whether it lives: also while it shuts down
+    #[arg(long)]
+    pub(super) live: bool,
 }
 
 /// Start a gateway with backends of its own, and say what to try

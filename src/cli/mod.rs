@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod demo;
+mod health;
 mod routes;
 mod serve;
 
@@ -21,6 +22,7 @@ pub fn run() -> ExitCode {
         Command::Routes(routes) => routes::run(&routes),
         Command::Schema => print_schema(),
         Command::Demo(demo) => demo::run(&demo),
+        Command::Health(health) => health::run(&health),
     }
 }
 

@@ -75,6 +75,7 @@ fn closes(kind: FaultKind) -> bool {
             | FaultKind::HeadTimeout
             | FaultKind::BodyTimeout
             | FaultKind::BadBody
+            | FaultKind::BodyTooLarge
             | FaultKind::ClientLeft
             | FaultKind::BadExpectation
             | FaultKind::Overloaded

@@ -133,7 +133,7 @@ impl Reply {
         } = answer;
         let context = record.context_mut();
         context.status = Some(status.as_u16());
-        let is_head = context.head.method == Method::HEAD || context.method == Method::HEAD;
+        let is_head = context.head.method == Method::HEAD;
         let is_bodyless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let length = match &body {
             _ if is_bodyless => Length::None,

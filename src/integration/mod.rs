@@ -15,7 +15,10 @@ use std::{
 use bytes::{Bytes, BytesMut};
 
 use crate::{
-    stream::{clocks::Clocks, request_body::RequestBody},
+    stream::{
+        clocks::{Clocks, Waiting},
+        request_body::{Pace, RequestBody},
+    },
     types::{
         fault::{Fault, FaultKind},
         outcome::Outcome,
@@ -58,11 +61,29 @@ pub fn fault_of(outcome: Outcome) -> Fault {
     }
 }
 
-/// Reads a whole request body, within the limit that it has.
-pub async fn gather(body: &mut RequestBody) -> Result<Bytes, Fault> {
+/// Reads a whole request body, within the limit that it has. The client is waited for meanwhile, not the integration.
+pub async fn gather(body: &mut RequestBody, clocks: &Clocks) -> Result<Bytes, Fault> {
     let mut whole = BytesMut::new();
-    while let Some(data) = poll_fn(|cx| body.poll_data(cx)).await {
-        whole.extend_from_slice(&data?);
+    let mut pace = Pace::default();
+    loop {
+        let polled = poll_fn(|cx| {
+            let polled = body.poll_data(cx);
+            if polled.is_pending() {
+                clocks.wait(Waiting::Upload);
+            }
+            polled
+        });
+        let Some(data) = polled.await else {
+            clocks.wait(Waiting::Integration);
+            return Ok(whole.freeze());
+        };
+        let data = data?;
+        pace.count(data.len() as u64, clocks);
+        // A body that came in one piece stays as it is.
+        if whole.is_empty() && body.length() == Some(data.len() as u64) {
+            clocks.wait(Waiting::Integration);
+            return Ok(data);
+        }
+        whole.extend_from_slice(&data);
     }
-    Ok(whole.freeze())
 }

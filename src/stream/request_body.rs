@@ -13,6 +13,7 @@ use bytes::Bytes;
 use http_body::Body as _;
 use hyper::body::Incoming;
 
+use super::clocks::{Clocks, Waiting};
 use crate::types::{
     fault::{Fault, FaultKind, with_causes},
     fields::{Fields, is_field_value, is_token},
@@ -131,6 +132,29 @@ impl RequestBody {
     }
 }
 
+/// A sender must get this many bytes through in each interval of the upload clock: 256 bytes a second over 30 s.
+const LEAST_PER_INTERVAL: u64 = 30 * 256;
+
+/// Judges the speed of an upload: too little is no progress.
+#[derive(Debug, Default)]
+pub struct Pace {
+    /// Bytes since the upload clock last began anew.
+    recently: u64,
+}
+
+impl Pace {
+    /// Notes that bytes have come.
+    pub fn count(&mut self, bytes: u64, clocks: &Clocks) {
+        self.recently += bytes;
+        if self.recently >= LEAST_PER_INTERVAL {
+            self.recently = 0;
+            if clocks.waiting() == Waiting::Upload {
+                clocks.progress();
+            }
+        }
+    }
+}
+
 fn too_large(most: u64) -> Fault {
     Fault::new(
         FaultKind::BodyTooLarge,
@@ -145,6 +169,12 @@ fn poll_http2(
 ) -> Poll<Option<Result<Bytes, Fault>>> {
     loop {
         let frame = match ready!(Pin::new(&mut *body).poll_frame(cx)) {
+            // hyper takes a reset without an error for an end, too.
+            None if trailers.is_none() && !body.is_end_stream() => {
+                let detail = "the client reset the stream in the middle of its request body";
+                let fault = Fault::because(FaultKind::BadBody, "upload_broken", detail);
+                return Poll::Ready(Some(Err(fault)));
+            }
             None => return Poll::Ready(None),
             Some(Ok(frame)) => frame,
             Some(Err(error)) => {

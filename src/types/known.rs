@@ -118,6 +118,8 @@ impl Known {
     }
 
     /// Fields that a `Connection` option can't remove, whatever the sender lists there.
+    ///
+    /// `TE` must be listed by everyone who sends it (RFC 9110, section 10.1.4). It is read here and never passed on.
     pub fn is_protected_from_nomination(self) -> bool {
         matches!(
             self,
@@ -127,6 +129,7 @@ impl Known {
                 | Known::Authorization
                 | Known::Cookie
                 | Known::SetCookie
+                | Known::Te
                 | Known::Via
                 | Known::XApiKey
                 | Known::XForwardedFor
@@ -160,6 +163,13 @@ impl Known {
                     | Known::XForwardedFor
                     | Known::XForwardedPort
                     | Known::XForwardedProto
+                    | Known::XForwardedHost
+                    | Known::Forwarded
+                    | Known::XApiKey
+                    | Known::XHttpMethodOverride
+                    | Known::XAmznRequestId
+                    | Known::XAmznTraceId
+                    | Known::XAmznApigateway
             )
     }
 }

@@ -57,7 +57,7 @@ thread_local! {
 pub fn take(endpoint: &Endpoint, now: Tick) -> Option<Connection> {
     POOLS.with_borrow_mut(|pools| {
         let idle = &mut pools.get_mut(&endpoint.id)?.idle;
-        while let Some((since, connection)) = idle.pop() {
+        while let Some((since, mut connection)) = idle.pop() {
             if is_fresh(since, &connection, now) && connection.is_quiet() {
                 return Some(connection);
             }
@@ -99,7 +99,7 @@ pub fn share(endpoint: &Endpoint, sender: Sender) {
 pub fn sweep(now: Tick) {
     POOLS.with_borrow_mut(|pools| {
         pools.retain(|_, pool| {
-            pool.idle.retain(|(since, connection)| {
+            pool.idle.retain_mut(|(since, connection)| {
                 is_fresh(*since, connection, now) && connection.is_quiet()
             });
             if pool.http2.as_ref().is_some_and(Sender::is_closed) {

@@ -197,6 +197,24 @@ async fn an_upload_that_stops_is_408_and_the_backend_is_told() {
 }
 
 #[tokio::test]
+async fn an_upload_that_is_needed_whole_and_stops_is_408_too() {
+    let backend = Backend::start().await;
+    let more = "x-sluicegate-timeouts: {requestBodyInMillis: 300}\nrequestParameters:\n  \
+        integration.request.path.proxy: method.request.path.proxy\n  integration.request.header.X: method.request.body.a";
+    let document =
+        crate::support::document(&crate::support::proxy("/{proxy+}", backend.address, more));
+    let mapping =
+        "        requestParameters: {integration.request.path.proxy: method.request.path.proxy}\n";
+    let gateway = Gateway::start("", &document.replace(mapping, ""));
+    let mut client = Client::connect(gateway.address).await;
+    client
+        .send("POST /s HTTP/1.1\r\nHost: test\r\nContent-Length: 10\r\n\r\nhalf")
+        .await;
+    assert_eq!(status(&client.answer().await.0), 408);
+    assert_eq!(gateway.record().await["reason"], "body_timeout");
+}
+
+#[tokio::test]
 async fn an_upload_that_only_drips_is_408() {
     let backend = Backend::start().await;
     let gateway = Gateway::with_integration(

@@ -69,6 +69,23 @@ async fn item_45_bytes_behind_an_upgrade_are_the_next_request() {
 }
 
 #[tokio::test]
+async fn item_134_trailers_reach_a_client_that_asks_for_them_as_it_should() {
+    let backend = Backend::start().await;
+    let gateway = Gateway::streaming(backend.address);
+    let mut client = Client::connect(gateway.address).await;
+    client
+        .send("GET /x HTTP/1.1\r\nHost: test\r\nTE: trailers\r\nConnection: TE\r\n\r\n")
+        .await;
+    let (mut conn, _) = backend.request().await;
+    conn.write(
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-Sum: 7\r\n\r\n",
+    )
+    .await;
+    client.head().await;
+    client.expect("2\r\nhi\r\n0\r\nX-Sum: 7\r\n\r\n").await;
+}
+
+#[tokio::test]
 async fn item_47_the_gateway_speaks_for_itself() {
     let id = "0a1b2c3d-0000-4000-8000-0123456789ab";
     let head = seen(&format!(
@@ -343,6 +360,33 @@ async fn response_fields_follow_awss_table() {
 async fn a_method_override_routes_and_is_sent() {
     let head = seen("POST /x HTTP/1.1\r\nHost: test\r\nX-HTTP-Method-Override: PATCH\r\nContent-Length: 0\r\n\r\n").await;
     assert!(head.starts_with("PATCH /x "), "{head}");
+}
+
+/// A client knows only its own method: after GET it reads as many bytes as `Content-Length` says.
+#[tokio::test]
+async fn an_override_to_head_and_back_keeps_the_framing_of_the_clients_own_method() {
+    for more in ["", "responseTransferMode: STREAM"] {
+        let backend = Backend::start().await;
+        let gateway = Gateway::with_integration(backend.address, more);
+        let mut client = Client::connect(gateway.address).await;
+        for (own, overriding, body) in [("GET", "HEAD", ""), ("HEAD", "GET", "hello")] {
+            client
+                .send(format!(
+                    "{own} /x HTTP/1.1\r\nHost: test\r\nX-HTTP-Method-Override: {overriding}\r\n\r\n"
+                ))
+                .await;
+            let (mut conn, seen) = backend.request().await;
+            assert!(seen.starts_with(overriding), "{seen}");
+            conn.write(format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\n{body}"
+            ))
+            .await;
+            let head = client.head().await;
+            let length = if own == "GET" { "0" } else { "5" };
+            assert_eq!(header(&head, "content-length"), Some(length), "{own}");
+        }
+        assert!(client.is_kept().await);
+    }
 }
 
 #[tokio::test]

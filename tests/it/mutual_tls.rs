@@ -143,13 +143,13 @@ async fn only_clients_with_a_valid_certificate_are_served_and_named() {
         (
             "for servers",
             issued(&issuer, |it| {
-                it.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]
+                it.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
             }),
         ),
         (
             "revoked",
             issued(&issuer, |it| {
-                it.serial_number = Some(SerialNumber::from(99))
+                it.serial_number = Some(SerialNumber::from(99));
             }),
         ),
     ];

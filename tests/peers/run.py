@@ -25,14 +25,6 @@ PEERS = Path(__file__).resolve().parent
 TARGET = PEERS.parents[1] / "target" / "peers"
 VENV = TARGET / "venv"
 PACKAGES = ["fastapi", "uvicorn", "openai", "httpx"]
-TOOLS = {
-    "nginx": "nginx",
-    "nghttp": "nghttp2-client",
-    "h2load": "nghttp2-client",
-    "wrk": "wrk",
-    "curl": "curl",
-    "node": "nodejs",
-}
 MODULES = ["asgi", "openai", "node", "curl", "nginx", "load", "nghttp", "upload", "shutdown"]
 LIMIT = 40
 """Seconds that one test may take."""
@@ -81,7 +73,8 @@ def arguments() -> argparse.Namespace:
 def require_tools() -> None:
     """A missing tool is a failure, never a reason to skip."""
     os.environ["PATH"] += os.pathsep + "/usr/sbin"  # where nginx is, and not on everybody's PATH
-    missing = {tool: package for tool, package in TOOLS.items() if shutil.which(tool) is None}
+    lines = [line.split() for line in (PEERS / "debian.txt").read_text().splitlines() if not line.startswith("#")]
+    missing = {tool: package for tool, package in lines if shutil.which(tool) is None}
     if missing:
         packages = " ".join(sorted(set(missing.values())))
         sys.exit(f"missing: {', '.join(missing)} (Debian: apt-get install {packages})")

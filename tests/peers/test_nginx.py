@@ -7,7 +7,7 @@ from pathlib import Path
 import httpx
 
 from apps import payload
-from harness import GUARD, Scene, check, equal, http_stream, lock_step, stream_name
+from harness import GUARD, Scene, check, equal, eventually, http_stream, lock_step, stream_name
 
 TEXT = "".join(f"line {number} of a text that compresses well\n" for number in range(2000)).encode()
 LARGE = 9 * 1024 * 1024
@@ -107,6 +107,8 @@ def test_connections_to_the_backend_are_reused(scene: Scene) -> None:
         for number in range(requests):
             mode = MODES[number % 2]
             equal(client.get(f"{gateway.url}/{mode}/plain.txt").status_code, 200, f"{mode}: status")
+    # nginx writes its line when the client has had its answer already.
+    eventually("nginx has logged every request", lambda: len(log.read_text().split()) >= requests)
     connections = log.read_text().split()
     equal(len(connections), requests, "requests that nginx saw")
     # One for each worker; a few more may have been closed in between.

@@ -89,7 +89,7 @@ impl AwsProxy {
         body.limit(policy.request_body)?;
         clocks.call(&policy.limits);
         context.integration.started = Some(clocks.now());
-        let whole = under_clocks(clocks, gather(&mut body)).await?;
+        let whole = under_clocks(clocks, gather(&mut body, clocks)).await?;
         let called = self.invoke(context, &whole, clocks).await;
         let mut called = called.inspect_err(|fault| {
             context.integration.error = Some(fault.detail.clone());

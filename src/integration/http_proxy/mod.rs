@@ -76,7 +76,7 @@ impl HttpProxy {
         clocks.call(&policy.limits);
         context.integration.started = Some(clocks.now());
         let whole = if self.model.needs_body() {
-            Some(under_clocks(clocks, gather(&mut body)).await?)
+            Some(under_clocks(clocks, gather(&mut body, clocks)).await?)
         } else {
             None
         };

@@ -11,13 +11,10 @@ use crate::{
     stream::{
         clocks::{Clocks, Waiting},
         outbox::Outbox,
-        request_body::RequestBody,
+        request_body::{Pace, RequestBody},
     },
     types::{fault::Fault, fields::Fields},
 };
-
-/// A sender must get this many bytes through in each interval of the upload clock: 256 bytes a second over 30 s.
-const LEAST_PER_INTERVAL: u64 = 30 * 256;
 
 /// The sending half of an exchange: the head, then the body frame by frame.
 #[derive(Debug)]
@@ -28,8 +25,7 @@ pub(super) struct Upload {
     is_over: bool,
     /// Bytes taken from the client.
     taken: u64,
-    /// Of them, since the upload clock last began anew.
-    recently: u64,
+    pace: Pace,
 }
 
 /// Why sending stopped.
@@ -54,7 +50,7 @@ impl Upload {
             is_chunked,
             is_over,
             taken: 0,
-            recently: 0,
+            pace: Pace::default(),
         }
     }
 
@@ -119,12 +115,8 @@ impl Upload {
 
     fn count(&mut self, bytes: u64, clocks: Option<&Clocks>) {
         self.taken += bytes;
-        self.recently += bytes;
-        if self.recently >= LEAST_PER_INTERVAL {
-            self.recently = 0;
-            clocks
-                .filter(|clocks| clocks.waiting() == Waiting::Upload)
-                .inspect(|clocks| clocks.progress());
+        if let Some(clocks) = clocks {
+            self.pace.count(bytes, clocks);
         }
     }
 

@@ -3,9 +3,9 @@
 
     python3 tests/deploy/run.py --binary target/release/sluicegate [--only NAME] [--list]
 
-No container engine is needed: the Dockerfile's own steps run in a disposable copy of this system, and what they make runs
-in namespaces of the kernel, as an engine would run it. That takes root. The first run makes a Python environment in
-`target/deploy/venv`. The exit status is 0 only if all tests pass.
+No container engine is needed: the Dockerfile's own steps run in a disposable copy of this system, and what they make
+runs in namespaces of the kernel, as an engine would run it. That takes root. The first run makes a Python environment
+in `target/deploy/venv`. The exit status is 0 only if all tests pass.
 """
 
 import argparse
@@ -76,8 +76,8 @@ def require_tools() -> None:
     if missing:
         packages = " ".join(sorted(set(missing.values())))
         sys.exit(f"missing: {', '.join(missing)} (Debian: apt-get install {packages})")
-    if shutil.which("cargo") is None:
-        sys.exit("missing: cargo, which reads the manifest as the image's build would")
+    if shutil.which("rustc") is None:
+        sys.exit("missing: Rust, whose cargo reads the manifest as the image's build would")
     if os.geteuid() != 0:
         sys.exit("this makes namespaces and changes roots: run it as root")
 

@@ -59,8 +59,9 @@ def run(*arguments: str | Path, **environment: str) -> str:
 
 
 def in_disposable_root(script: str) -> str:
-    """Runs a script with `$root`, a copy of this system in which it may write what it likes. All of it is gone at the end,
-    so the script must copy what it wants to keep.
+    """Runs a script with `$root`, a copy of this system in which it may write what it likes.
+
+    All of it is gone at the end, so the script must copy what it wants to keep.
     """
     with tempfile.TemporaryDirectory() as place:
         prelude = f"""
@@ -86,6 +87,7 @@ class Container:
     """The image in a network, process and mount namespace of its own, as a container engine runs it."""
 
     def __init__(self, image: Image, root: Path, etc: Path, hosts: str) -> None:
+        """Starts it with `etc` as its configuration and `hosts` as the names it knows."""
         self.image = image
         # What an engine adds to an image's files.
         for name in ("proc", "dev"):

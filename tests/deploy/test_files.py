@@ -117,7 +117,7 @@ def test_the_compose_file_fits_its_specification(_binary: Path) -> None:
 
 
 def test_systemd_takes_the_units(binary: Path) -> None:
-    """systemd-analyze verifies the units without a word, finds the service well confined, and its times are long enough"""
+    """systemd-analyze verifies the units without a word and finds the service confined; its times are long enough"""
     units = "sluicegate.service sluicegate.socket"
     said = in_disposable_root(f"""
 install -D {binary} $root/usr/local/bin/sluicegate
@@ -148,5 +148,5 @@ def document(path: Path) -> dict[str, Any]:
 
 def longest_shutdown(configuration: Path) -> float:
     """Seconds that the gateway takes to stop at most, by its configuration or its defaults."""
-    shutdown = document(configuration).get("shutdown", {})
+    shutdown: dict[str, int] = document(configuration).get("shutdown", {})
     return (shutdown.get("preStopDelayInMillis", 5_000) + shutdown.get("drainTimeoutInMillis", 930_000)) / 1000

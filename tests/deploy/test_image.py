@@ -9,7 +9,19 @@ from pathlib import Path
 import yaml
 
 import dockerfile
-from sandbox import GUARD, ROOT, TARGET, Failed, check, container, equal, eventually, in_disposable_root, read_until
+from sandbox import (
+    GUARD,
+    ROOT,
+    TARGET,
+    Failed,
+    check,
+    container,
+    equal,
+    eventually,
+    in_disposable_root,
+    read_until,
+    run,
+)
 
 IMAGE = TARGET / "image"
 ETC = ROOT / "deploy" / "compose" / "config"
@@ -19,8 +31,9 @@ NAMES = "127.0.0.1 localhost\n127.0.0.1 app\n"
 CARGO = """#!/bin/sh
 # Stands for the build itself, which takes minutes: the real cargo reads the manifest and looks for the sources that it
 # names, and a program that was built before is what comes out.
-test "$*" = "build --locked --release --bin sluicegate" || { echo "cargo $*: not what the image is built with"; exit 1; }
-"$HOME/.cargo/bin/cargo" metadata --no-deps --offline --format-version 1 > /dev/null || exit 1
+set -e
+test "$*" = "build --locked --release --bin sluicegate"
+SYSROOT/bin/cargo metadata --no-deps --offline --format-version 1 > /dev/null
 install -D /stand-in/sluicegate target/release/sluicegate
 """
 
@@ -48,7 +61,7 @@ def built(binary: Path) -> Path:
         elif source.exists():
             shutil.copy(source, context)
     shutil.copy(binary, stand_in / "sluicegate")
-    (stand_in / "cargo").write_text(CARGO)
+    (stand_in / "cargo").write_text(CARGO.replace("SYSROOT", run("rustc", "--print", "sysroot").strip()))
     (stand_in / "cargo").chmod(0o755)
     script = dockerfile.script(build, context, "/stand-in:/usr/sbin:/usr/bin:/sbin:/bin")
     in_disposable_root(f"cp -a {stand_in} $root/stand-in\n{script}\ncp -a $root/out/. {IMAGE}/\n")
@@ -69,7 +82,7 @@ def test_the_steps_make_a_root_with_nothing_but_the_program(binary: Path) -> Non
 
 
 def test_it_serves_as_process_1_without_rights_on_a_read_only_root(binary: Path) -> None:
-    """The image serves examples/fastapi as compose.yaml has it: without rights, on a read-only root, with names resolved"""
+    """The image serves examples/fastapi by name, as compose.yaml has it, without rights and on a read-only root"""
     with container(image(), built(binary), ETC, NAMES) as running:
         running.beside(sys.executable, *APP)
         running.ready()

@@ -31,9 +31,9 @@ const HALF_GOOD: &str = "openapi: 3.0.1\ninfo: {title: Shop}\npaths:\n  /ping:\n
 fn sluicegate(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sluicegate"));
     for name in [
+        "SLUICEGATE_ADMIN",
         "SLUICEGATE_LISTEN",
         "SLUICEGATE_WORKERS",
-        "SLUICEGATE_ADMIN",
         "RUST_LOG",
     ] {
         command.env_remove(name);
@@ -189,7 +189,9 @@ impl Drop for Running {
 #[test]
 fn help_teaches_and_wrong_usage_is_told() {
     let help = run(&["--help"]);
-    for command in ["serve", "check", "routes", "schema", "demo", "top"] {
+    for command in [
+        "serve", "check", "routes", "invoke", "schema", "demo", "top", "health",
+    ] {
         assert!(out(&help).contains(command), "{}", out(&help));
         let own = run(&[command, "--help"]);
         assert!(
@@ -513,4 +515,88 @@ fn the_admin_address_changes_the_log_level_and_drains() {
     assert!(ask("POST /drain", "").starts_with("HTTP/1.1 202 "));
     admin.line_with("stopped");
     assert_eq!(admin.exit_status(), Some(0));
+}
+
+#[test]
+fn health_asks_the_admin_address() {
+    let files = Files::new(
+        "health",
+        &[
+            ("api.yaml", GOOD),
+            (
+                "sluicegate.yaml",
+                "listeners: [{address: '127.0.0.1:0'}]\nadmin: {address: '127.0.0.1:0'}\napis: [{definition: api.yaml}]\n\
+                 shutdown: {preStopDelayInMillis: 60000}\n",
+            ),
+        ],
+    );
+    let mut gateway = sluicegate(&["serve", &files.path("sluicegate.yaml")]);
+    gateway.stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut gateway = gateway.spawn().unwrap();
+    let mut lines = BufReader::new(gateway.stderr.take().unwrap()).lines();
+    let mut line_with = |text: &str| {
+        let line = lines.find(|line| line.as_ref().unwrap().contains(text));
+        line.unwrap().unwrap()
+    };
+    let admin = line_with("admin on http://");
+    let admin = admin.rsplit("http://").next().unwrap().to_owned();
+    line_with("listening on");
+
+    let ready = run(&["health", "--admin", &admin]);
+    assert!(ready.status.success(), "{}", err(&ready));
+    assert_eq!(out(&ready), "ready\n");
+    // As `top` takes it, and as a listener on every address is written.
+    let mut by_environment = sluicegate(&["health", "--live"]);
+    let everywhere = format!("http://{}/", admin.replace("127.0.0.1", "0.0.0.0"));
+    let live = by_environment.env("SLUICEGATE_ADMIN", everywhere).output();
+    assert_eq!(out(&live.unwrap()), "ok\n");
+
+    let id = gateway.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-s", "TERM", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
+    line_with("SIGTERM");
+    let stopping = run(&["health", "--admin", &admin]);
+    assert_eq!(
+        (stopping.status.code(), err(&stopping).as_str()),
+        (Some(1), "shutting down\n")
+    );
+    assert!(
+        run(&["health", "--live", "--admin", &admin])
+            .status
+            .success()
+    );
+    gateway.kill().unwrap();
+    gateway.wait().unwrap();
+}
+
+#[test]
+fn health_says_when_nothing_answers_or_something_else_does() {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        let (mut tcp, _) = other.accept().unwrap();
+        // Also waits until it has been asked.
+        let _ = tcp.read(&mut [0; 1024]);
+        tcp.write_all(b"SSH-2.0-OpenSSH_9.2\r\n").unwrap();
+    });
+    let wrong = run(&["health", "--admin", &address]);
+    assert_eq!(wrong.status.code(), Some(1));
+    assert!(
+        err(&wrong).contains("isn't a gateway's admin address"),
+        "{}",
+        err(&wrong)
+    );
+    // The listener has gone with its thread.
+    let nobody = run(&["health", "--admin", &address]);
+    assert_eq!(nobody.status.code(), Some(1));
+    assert!(
+        err(&nobody).contains(&address) && err(&nobody).contains("hint"),
+        "{}",
+        err(&nobody)
+    );
 }

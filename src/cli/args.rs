@@ -42,6 +42,8 @@ pub(super) enum Command {
     Demo(Demo),
     /// Watch the streams of a running gateway
     Top(Top),
+    /// Ask a running gateway whether it takes requests
+    Health(Health),
 }
 
 /// Watch the streams of a running gateway
@@ -78,6 +80,25 @@ pub(super) enum Order {
     Rate,
     /// Those that have sent nothing for longest
     Silence,
+}
+
+/// Ask a running gateway whether it takes requests
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit status: 0 if it does, 1 if it doesn't or nothing answers, 2 for wrong usage."
+)]
+pub(super) struct Health {
+    /// The gateway's admin address
+    #[arg(
+        long,
+        env = "SLUICEGATE_ADMIN",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:9901"
+    )]
+    pub(super) admin: String,
+    /// Ask only whether it lives: also while it shuts down
+    #[arg(long)]
+    pub(super) live: bool,
 }
 
 /// Start a gateway with backends of its own, and say what to try

@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod demo;
+mod health;
 mod invoke;
 mod routes;
 mod serve;
@@ -27,6 +28,7 @@ pub fn run() -> ExitCode {
         Command::Schema => print_schema(),
         Command::Demo(demo) => demo::run(&demo),
         Command::Top(top) => top::run(&top),
+        Command::Health(health) => health::run(&health),
     }
 }
 

@@ -209,6 +209,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_a_link_leads_to_is_seen_where_it_is() {
+        let (here, there) = (Directory::new("here"), Directory::new("there"));
+        fs::write(there.0.join("b.yaml"), "1").unwrap();
+        symlink(there.0.join("b.yaml"), here.0.join("a.yaml")).unwrap();
+        let mut watcher = Watcher::default();
+        watcher.follow(&BTreeSet::from([here.0.join("a.yaml")]));
+        fs::write(there.0.join("b.yaml"), "2").unwrap();
+        assert!(is_stirred(&mut watcher).await);
+    }
+
+    #[tokio::test]
     async fn swapped_links_are_seen_each_time() {
         let directory = Directory::new("links");
         let at = |name: &str| directory.0.join(name);

@@ -34,6 +34,8 @@ pub(super) enum Command {
     Check(Check),
     /// List the routes of a configuration, or explain which one answers a request
     Routes(Routes),
+    /// Invoke a function, and show what it says as it arrives
+    Invoke(Invoke),
     /// Print the JSON Schema of sluicegate.yaml, for editors
     Schema,
     /// Start a gateway with backends of its own, and say what to try
@@ -148,4 +150,30 @@ pub(super) struct Routes {
     /// The request's path, or its URL if the host matters
     #[arg(value_name = "PATH")]
     pub(super) path: Option<String>,
+}
+
+/// Invoke a function, and show what it says as it arrives
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    sluicegate invoke chat --event event.json\n  \
+    echo '{\"name\": \"Ada\"}' | sluicegate invoke chat --event - --stream\n  \
+    sluicegate invoke chat --stream --endpoint http://127.0.0.1:8080\n\n\
+    Without --endpoint the function is started here, as `functions:` of CONFIG has it; no gateway needs to run.\n\n\
+    Exit status: 0 if the function answered, 1 if it failed or couldn't be invoked, 2 for wrong usage.")]
+pub(super) struct Invoke {
+    /// The function's name
+    #[arg(value_name = "FUNCTION")]
+    pub(super) function: String,
+    /// A file with the event as JSON; `-` reads standard input. By default the event is `{}`
+    #[arg(long, value_name = "FILE")]
+    pub(super) event: Option<PathBuf>,
+    /// Show each piece of the output as it arrives, with its time in seconds
+    #[arg(long)]
+    pub(super) stream: bool,
+    /// The sluicegate.yaml that says where the function runs
+    #[arg(long, value_name = "CONFIG", default_value = DEFAULT_CONFIG)]
+    pub(super) config: PathBuf,
+    /// Call a Lambda endpoint in place of starting the function, such as a running gateway
+    #[arg(long, value_name = "URL", conflicts_with = "config")]
+    pub(super) endpoint: Option<String>,
 }

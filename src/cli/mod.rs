@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod demo;
+mod invoke;
 mod routes;
 mod serve;
 mod top;
@@ -21,6 +22,7 @@ pub fn run() -> ExitCode {
         Command::Serve(serve) => serve::run(&serve),
         Command::Check(check) => check::run(&check),
         Command::Routes(routes) => routes::run(&routes),
+        Command::Invoke(invoke) => invoke::run(&invoke),
         Command::Schema => print_schema(),
         Command::Demo(demo) => demo::run(&demo),
         Command::Top(top) => top::run(&top),

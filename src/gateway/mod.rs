@@ -1,6 +1,7 @@
 //! The pipeline: a request comes in, is routed, guarded and answered; its record goes with the reply.
 
 mod compress;
+pub mod fronts;
 mod refuse;
 pub mod reply;
 pub mod snapshot;
@@ -75,6 +76,9 @@ impl Gateway {
         let mut context = Context::open(peer, head);
         context.trust(snapshot.identity.trusted_hops);
         let mut record = snapshot.open(context);
+        if let Some(front) = snapshot.fronts.find(record.context()) {
+            return snapshot.fronts.serve(front, record, body, clocks).await;
+        }
         let outcome = dispatch(&snapshot, &mut record, body, &clocks).await;
         match outcome {
             Ok(answer) => Reply::answer(record, answer, clocks),

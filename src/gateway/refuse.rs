@@ -64,7 +64,7 @@ pub(super) fn reply(
 }
 
 /// After these, the rest of the connection can't be trusted, or isn't wanted.
-fn closes(kind: FaultKind) -> bool {
+pub(super) fn closes(kind: FaultKind) -> bool {
     matches!(
         kind,
         FaultKind::BadHead
@@ -75,6 +75,7 @@ fn closes(kind: FaultKind) -> bool {
             | FaultKind::HeadTimeout
             | FaultKind::BodyTimeout
             | FaultKind::BadBody
+            | FaultKind::BodyTooLarge
             | FaultKind::ClientLeft
             | FaultKind::BadExpectation
             | FaultKind::Overloaded

@@ -32,6 +32,8 @@ pub struct Answer {
     announced: Option<u64>,
     /// How long the backend's answer is read on if the client leaves.
     finishes_within: Option<Duration>,
+    /// Whether an API has answered.
+    is_of_api: bool,
 }
 
 #[derive(Debug)]
@@ -50,6 +52,7 @@ impl Answer {
             body: Body::Whole(body),
             announced: None,
             finishes_within: None,
+            is_of_api: true,
         }
     }
 
@@ -61,7 +64,15 @@ impl Answer {
             body: Body::Stream(Box::new(body)),
             announced: None,
             finishes_within: None,
+            is_of_api: true,
         }
+    }
+
+    /// It is the answer of a function that was reached without an API.
+    #[must_use]
+    pub fn without_api(mut self) -> Answer {
+        self.is_of_api = false;
+        self
     }
 
     /// Announces a length that the body doesn't have, as an answer to HEAD does.
@@ -130,10 +141,11 @@ impl Reply {
             mut body,
             announced,
             finishes_within,
+            is_of_api,
         } = answer;
         let context = record.context_mut();
         context.status = Some(status.as_u16());
-        let is_head = context.head.method == Method::HEAD || context.method == Method::HEAD;
+        let is_head = context.head.method == Method::HEAD;
         let is_bodyless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
         let length = match &body {
             _ if is_bodyless => Length::None,
@@ -149,7 +161,7 @@ impl Reply {
         if is_head || is_bodyless {
             body = Body::Over;
         }
-        add_own(&mut fields, context, is_bodyless);
+        add_own(&mut fields, context, is_bodyless, is_of_api);
         Reply {
             status,
             fields,
@@ -269,7 +281,7 @@ impl Drop for Reply {
 }
 
 /// The fields that the gateway says itself in every reply.
-fn add_own(fields: &mut Fields, context: &Context, is_bodyless: bool) {
+fn add_own(fields: &mut Fields, context: &Context, is_bodyless: bool, is_of_api: bool) {
     if !is_bodyless && !fields.has(Known::ContentType) {
         fields.push_known(Known::ContentType, b"Content-Type", b"application/json");
     }
@@ -279,10 +291,9 @@ fn add_own(fields: &mut Fields, context: &Context, is_bodyless: bool) {
     let mut date = Vec::with_capacity(29);
     now.write_imf_fixdate(&mut date);
     fields.push_known(Known::Date, b"Date", &date);
-    let (id, extended) = (
-        context.request_id.as_bytes(),
-        context.extended_id.as_bytes(),
-    );
-    fields.push_known(Known::XAmznRequestId, b"x-amzn-RequestId", id);
-    fields.push_known(Known::XAmzApigwId, b"x-amz-apigw-id", extended);
+    let (id, extended) = (&context.request_id, &context.extended_id);
+    fields.push_known(Known::XAmznRequestId, b"x-amzn-RequestId", id.as_bytes());
+    if is_of_api {
+        fields.push_known(Known::XAmzApigwId, b"x-amz-apigw-id", extended.as_bytes());
+    }
 }

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, io, sync::Arc};
 
 use tokio::runtime::Handle;
 
+use super::fronts::Fronts;
 use crate::{
     config::{
         model::{self, ExecutionLog, GatewayResponses, LogSink, Model, Origin},
@@ -87,6 +88,8 @@ pub struct Snapshot {
     pub access_log: Arc<AccessLog>,
     /// What the gateway adds to requests.
     pub identity: Arc<Identity>,
+    /// The functions that can be reached without an API.
+    pub fronts: Fronts,
     /// Counts of requests that reach no API.
     pub stray: Arc<Shard>,
 }
@@ -163,6 +166,7 @@ impl Snapshot {
             apis,
             access_log,
             identity,
+            fronts: Fronts::new(model, shared),
             stray: metrics::shard(metrics::Route::stray()),
         })
     }

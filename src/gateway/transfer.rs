@@ -45,7 +45,8 @@ pub(super) async fn pass_on(
         status,
         fields: said,
     } = head;
-    let is_head = record.context().method == Method::HEAD;
+    // The client's own method counts, not one that it overrode: only its own tells it whether a body follows.
+    let is_head = record.context().head.method == Method::HEAD;
     let announced = if is_head {
         announced_length(&said)
     } else {

@@ -1,7 +1,10 @@
 //! What a method does: forward to an HTTP backend, answer by itself, or explain why it can't.
 
 pub mod aws_proxy;
+pub mod function;
+pub mod function_url;
 pub mod http_proxy;
+pub mod invoke_api;
 pub mod mock;
 pub mod payload;
 pub mod values;

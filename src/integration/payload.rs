@@ -4,6 +4,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 
+use super::invoke_api;
 use crate::{
     lambda,
     stream::source::{Cut, Source},
@@ -18,6 +19,8 @@ pub enum Payload {
     Http(answer::Body),
     /// A function's output, after its prelude.
     Function(lambda::body::Body),
+    /// A function's output as the events of the Invoke API.
+    Events(invoke_api::Events),
 }
 
 macro_rules! each {
@@ -25,6 +28,7 @@ macro_rules! each {
         match $payload {
             Payload::Http($body) => $do,
             Payload::Function($body) => $do,
+            Payload::Events($body) => $do,
         }
     };
 }

@@ -6,6 +6,7 @@
 //! business, since a REST API, a function URL and the Invoke API each read them differently.
 
 pub mod body;
+pub mod event_stream;
 pub mod function;
 pub mod invocation;
 pub mod local;

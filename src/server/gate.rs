@@ -26,7 +26,7 @@ pub struct Sizes {
 }
 
 /// Field lines of a head.
-const MOST_FIELDS: usize = 100;
+pub const MOST_FIELDS: usize = 100;
 /// Empty lines before a request line that are passed over.
 const MOST_EMPTY_LINES: usize = 8;
 
@@ -74,8 +74,10 @@ pub fn judge(bytes: &[u8], sizes: Sizes) -> Result<Option<Judged>, Refused> {
     let Some(end) = line_end(rest, 0).map_err(|_| control())? else {
         return if rest.len() > sizes.line {
             Err(too_long(sizes).into())
-        } else {
+        } else if begins_with_method(rest) {
             Ok(None)
+        } else {
+            Err(bad("bad_method", "the method isn't a token").into())
         };
     };
     if end > sizes.line {
@@ -90,14 +92,19 @@ pub fn judge(bytes: &[u8], sizes: Sizes) -> Result<Option<Judged>, Refused> {
     let parsed = Fields::parse(block, MOST_FIELDS).map_err(|fault| refused(field_fault(fault)))?;
     let size = parsed.as_ref().map_or(block.len(), |(_, length)| *length);
     if size > sizes.fields {
-        let detail = format!("the header is larger than {} bytes", sizes.fields);
-        return Err(refused(Fault::new(FaultKind::HeadTooLarge, detail)));
+        return Err(refused(too_large(sizes)));
     }
     let Some((fields, length)) = parsed else {
         return Ok(None);
     };
     let judged = assemble(&line, fields, start + end + 2 + length).map_err(refused)?;
     Ok(Some(judged))
+}
+
+/// Whether the beginning of a line can still become a request line: noise isn't waited for.
+fn begins_with_method(line: &[u8]) -> bool {
+    let method = line.split(|byte| matches!(byte, b' ' | b'\r')).next();
+    method.is_none_or(|method| is_token(method) || line.is_empty() || line == b"\r")
 }
 
 fn skip_empty_lines(bytes: &[u8]) -> usize {
@@ -115,7 +122,17 @@ fn control() -> Fault {
     )
 }
 
-fn too_long(sizes: Sizes) -> Fault {
+/// The fault of a header over its limits.
+pub fn too_large(sizes: Sizes) -> Fault {
+    let detail = format!(
+        "the header is larger than {} bytes or {MOST_FIELDS} fields",
+        sizes.fields
+    );
+    Fault::new(FaultKind::HeadTooLarge, detail)
+}
+
+/// The fault of a request line over its limit.
+pub fn too_long(sizes: Sizes) -> Fault {
     Fault::new(
         FaultKind::TargetTooLong,
         format!("the request line is longer than {} bytes", sizes.line),
@@ -221,11 +238,16 @@ fn assemble(line: &Line, fields: Fields, length: usize) -> Result<Judged, Fault>
     let host = host(&fields, is_11)?;
     let authority = line.authority.clone().unwrap_or_else(|| host.into());
     let expects_continue = expects_continue(&fields)? && is_11 && framing.is_some();
-    let keeps_alive = if is_11 {
-        !fields.lists(Known::Connection, b"close")
-    } else {
-        fields.lists(Known::Connection, b"keep-alive") && !fields.lists(Known::Connection, b"close")
-    };
+    // Peers disagree about bodies of GET and HEAD, and about names that only look like the framing's: nothing may follow.
+    let is_doubtful = matches!(line.method, Method::GET | Method::HEAD) && framing.is_some()
+        || fields.iter().any(|field| field.resembles_framing());
+    let keeps_alive = !is_doubtful
+        && if is_11 {
+            !fields.lists(Known::Connection, b"close")
+        } else {
+            fields.lists(Known::Connection, b"keep-alive")
+                && !fields.lists(Known::Connection, b"close")
+        };
     let head = RequestHead {
         authority,
         fields,

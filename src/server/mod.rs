@@ -11,7 +11,7 @@ pub mod registry;
 pub mod run;
 pub mod tls;
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::AtomicBool};
 
 use crate::{config::model::Http, gateway::Gateway, types::peer::Peer};
 use registry::Handle;
@@ -23,6 +23,8 @@ pub struct Service {
     pub gateway: Gateway,
     /// Limits on heads and connections.
     pub http: Http,
+    /// The server is about to drain: replies ask their clients to connect anew, elsewhere.
+    pub is_leaving: AtomicBool,
 }
 
 /// A connection's own facts.

@@ -3,7 +3,11 @@
 use std::{
     fmt, io,
     net::SocketAddr,
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+        mpsc,
+    },
     thread::JoinHandle,
     time::Duration,
 };
@@ -117,6 +121,7 @@ impl Server {
             let service = Service {
                 gateway: Gateway::new(snapshot),
                 http: model.http.clone(),
+                is_leaving: AtomicBool::new(false),
             };
             let own = listeners
                 .iter_mut()
@@ -274,6 +279,8 @@ impl Worker {
         let _ = ready.send(Ok(()));
         let sweeping = tokio::spawn(sweep());
         let mut phases = self.conductor.subscribe();
+        reached(&mut phases, Phase::Unready).await;
+        service.is_leaving.store(true, Relaxed);
         reached(&mut phases, Phase::Draining).await;
         for acceptor in accepting {
             let _ = acceptor.await;

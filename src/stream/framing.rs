@@ -1,5 +1,7 @@
 //! Where a message's body ends (RFC 9112, sections 6 and 7), followed over any split of its bytes.
 
+use std::ops::Range;
+
 use bytes::{Buf, BytesMut};
 
 use crate::types::fields::{FieldFault, Fields};
@@ -47,6 +49,14 @@ impl Framing {
         Framing::Chunked(Chunked::default())
     }
 
+    /// The same of a response: some servers pad their chunk sizes with spaces. In a request that is no longer HTTP.
+    pub fn chunked_response() -> Framing {
+        Framing::Chunked(Chunked {
+            takes_padding: true,
+            ..Chunked::default()
+        })
+    }
+
     /// Whether the end has been seen.
     pub fn is_over(&self) -> bool {
         match self {
@@ -66,7 +76,8 @@ impl Framing {
 
     /// Takes this body's bytes from the front of `data` and leaves exactly their payload there.
     ///
-    /// Returns what came after the body's end, which belongs to the next message.
+    /// Returns what came after the body's end, which belongs to the next message. On a fault, `data` holds the payload
+    /// from before it.
     pub fn decode(&mut self, data: &mut BytesMut) -> Result<Option<BytesMut>, FramingFault> {
         match self {
             Framing::UntilClose => Ok(None),
@@ -96,6 +107,8 @@ fn surplus(data: &mut BytesMut, at: usize) -> Option<BytesMut> {
 enum State {
     #[default]
     Size,
+    /// White space after a size, which only an extension may follow (RFC 9112, section 7.1.1).
+    Space,
     Extension,
     SizeEnd,
     Data,
@@ -109,6 +122,7 @@ enum State {
 #[derive(Clone, Debug, Default)]
 pub struct Chunked {
     state: State,
+    takes_padding: bool,
     digits: u8,
     extensions: u32,
     left: u64,
@@ -118,31 +132,42 @@ pub struct Chunked {
 
 impl Chunked {
     fn decode(&mut self, data: &mut BytesMut) -> Result<Option<BytesMut>, FramingFault> {
-        let (mut at, mut from, mut to) = (0, 0, 0);
+        let (mut at, mut payload) = (0, 0..0);
+        let scanned = self.scan(data, &mut at, &mut payload);
+        let rest = surplus(data, at);
+        data.truncate(payload.end);
+        data.advance(payload.start);
+        scanned.map(|()| rest)
+    }
+
+    /// Reads from `at` on, and gathers the payload in one place of `data`.
+    fn scan(
+        &mut self,
+        data: &mut BytesMut,
+        at: &mut usize,
+        payload: &mut Range<usize>,
+    ) -> Result<(), FramingFault> {
         while self.state != State::End {
             if self.state == State::Data {
-                let run = self.left.min((data.len() - at) as u64) as usize;
-                if to == from {
-                    (from, to) = (at, at);
+                let run = self.left.min((data.len() - *at) as u64) as usize;
+                if payload.start == payload.end {
+                    *payload = *at..*at;
                 } else {
-                    data.copy_within(at..at + run, to);
+                    data.copy_within(*at..*at + run, payload.end);
                 }
-                to += run;
-                at += run;
+                payload.end += run;
+                *at += run;
                 self.left -= run as u64;
                 if self.left > 0 {
                     break;
                 }
                 self.state = State::DataCr;
             }
-            let Some(byte) = data.get(at) else { break };
+            let Some(byte) = data.get(*at) else { break };
             self.state = self.framing_byte(*byte)?;
-            at += 1;
+            *at += 1;
         }
-        let rest = surplus(data, at);
-        data.truncate(to);
-        data.advance(from);
-        Ok(rest)
+        Ok(())
     }
 
     #[inline]
@@ -159,10 +184,16 @@ impl Chunked {
                 Ok(State::Size)
             }
             (State::Size, b'\r') if self.digits > 0 => Ok(State::SizeEnd),
-            (State::Size, b';' | b' ' | b'\t') if self.digits > 0 => self.extension_byte(),
-            (State::Size, _) => Err(FramingFault::Size),
+            (State::Size, b';') if self.digits > 0 => self.extension_byte(State::Extension),
+            (State::Size, b' ' | b'\t') if self.digits > 0 => self.extension_byte(State::Space),
+            (State::Space, b' ' | b'\t') => self.extension_byte(State::Space),
+            (State::Space, b'\r') if self.takes_padding => Ok(State::SizeEnd),
+            (State::Space, b';') => self.extension_byte(State::Extension),
+            (State::Size | State::Space, _) => Err(FramingFault::Size),
             (State::Extension, b'\r') => Ok(State::SizeEnd),
-            (State::Extension, b' '..=b'~' | b'\t' | 0x80..) => self.extension_byte(),
+            (State::Extension, b' '..=b'~' | b'\t' | 0x80..) => {
+                self.extension_byte(State::Extension)
+            }
             (State::Extension, _) => Err(FramingFault::Extension),
             (State::SizeEnd, b'\n') => {
                 self.digits = 0;
@@ -179,12 +210,12 @@ impl Chunked {
         }
     }
 
-    fn extension_byte(&mut self) -> Result<State, FramingFault> {
+    fn extension_byte(&mut self, next: State) -> Result<State, FramingFault> {
         self.extensions += 1;
         if self.extensions > MOST_EXTENSIONS {
             Err(FramingFault::Extension)
         } else {
-            Ok(State::Extension)
+            Ok(next)
         }
     }
 
@@ -231,7 +262,7 @@ mod tests {
 
     #[test]
     fn any_split_gives_the_same_payload_trailers_and_surplus() {
-        let body = b"5\r\nhello\r\nA;name=\"v\"\r\n, streamed\r\n1 \r\n!\r\n0\r\nX-Sum: 1\r\nX-B: 2\r\n\r\nGET / HTTP/1.1\r\n";
+        let body = b"5\r\nhello\r\nA;name=\"v\"\r\n, streamed\r\n1 ;a\r\n!\r\n0\r\nX-Sum: 1\r\nX-B: 2\r\n\r\nGET / HTTP/1.1\r\n";
         for step in 1..=body.len() {
             let (payload, after, mut framing) = decode(body, step).unwrap();
             assert_eq!(payload, b"hello, streamed!", "step {step}");
@@ -247,13 +278,15 @@ mod tests {
     #[test]
     fn broken_framing_is_refused_at_every_split() {
         let long_extension = [b"1;", vec![b'x'; 16 * 1024].as_slice(), b"\r\n"].concat();
-        let cases: [(&[u8], FramingFault); 12] = [
+        let cases: [(&[u8], FramingFault); 14] = [
             (b"x\r\n", FramingFault::Size),
             (b"\r\n", FramingFault::Size),
             (b"-1\r\n", FramingFault::Size),
             (b"0x5\r\n", FramingFault::Size),
             (b"1000000000000000\r\n", FramingFault::Size),
             (b"5\nhello", FramingFault::Size),
+            (b"5 \r\nhello", FramingFault::Size),
+            (b"5 x\r\nhello", FramingFault::Size),
             (b"5\r\rhello", FramingFault::LineEnd),
             (b"2\r\nabc", FramingFault::LineEnd),
             (b"2\r\nab\rx", FramingFault::LineEnd),
@@ -271,6 +304,16 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_response_may_pad_its_sizes() {
+        let mut framing = Framing::chunked_response();
+        let mut data = BytesMut::from(&b"2 \t\r\nhi\r\n0  \r\n\r\n"[..]);
+        assert_eq!(framing.decode(&mut data), Ok(None));
+        assert_eq!((&data[..], framing.is_over()), (&b"hi"[..], true));
+        let mut data = BytesMut::from(&b"2 x\r\nhi\r\n"[..]);
+        assert!(Framing::chunked_response().decode(&mut data).is_err());
     }
 
     #[test]

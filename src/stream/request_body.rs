@@ -169,6 +169,12 @@ fn poll_http2(
 ) -> Poll<Option<Result<Bytes, Fault>>> {
     loop {
         let frame = match ready!(Pin::new(&mut *body).poll_frame(cx)) {
+            // hyper takes a reset without an error for an end, too.
+            None if trailers.is_none() && !body.is_end_stream() => {
+                let detail = "the client reset the stream in the middle of its request body";
+                let fault = Fault::because(FaultKind::BadBody, "upload_broken", detail);
+                return Poll::Ready(Some(Err(fault)));
+            }
             None => return Poll::Ready(None),
             Some(Ok(frame)) => frame,
             Some(Err(error)) => {

@@ -57,6 +57,7 @@ pub fn tell(context: &Context, level: ExecutionLog) {
             let row = fault.kind.row();
             let status = context.status.unwrap_or(row.status);
             let aws = aws_says(fault.kind)
+                .filter(|_| context.site.is_some())
                 .map(|text| format!("; API Gateway would say: {text}"))
                 .unwrap_or_default();
             let reason = &fault.reason;

@@ -49,6 +49,21 @@ pub struct Field<'a> {
     pub value: &'a [u8],
 }
 
+impl Field<'_> {
+    /// Whether the name isn't `Transfer-Encoding` or `Content-Length` but could be taken for it, such as
+    /// `Transfer_Encoding`, which CGI and its successors don't tell apart.
+    pub fn resembles_framing(&self) -> bool {
+        let is_likely = self.known == Known::Other && (13..=24).contains(&self.name.len());
+        let resembles = |framing: &[u8]| {
+            let letters = self.name.iter().filter(|byte| byte.is_ascii_alphanumeric());
+            letters
+                .map(u8::to_ascii_lowercase)
+                .eq(framing.iter().copied())
+        };
+        is_likely && (resembles(b"transferencoding") || resembles(b"contentlength"))
+    }
+}
+
 impl Fields {
     /// No fields yet, with room for `bytes` of text.
     pub fn with_capacity(bytes: usize) -> Fields {

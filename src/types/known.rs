@@ -166,6 +166,13 @@ impl Known {
                     | Known::XForwardedFor
                     | Known::XForwardedPort
                     | Known::XForwardedProto
+                    | Known::XForwardedHost
+                    | Known::Forwarded
+                    | Known::XApiKey
+                    | Known::XHttpMethodOverride
+                    | Known::XAmznRequestId
+                    | Known::XAmznTraceId
+                    | Known::XAmznApigateway
             )
     }
 }

@@ -165,7 +165,8 @@ fn dots(segment: &str) -> Option<usize> {
     Some(count)
 }
 
-/// Checks a `Host` or `:authority`: a name or an address, and a port if any (RFC 3986, section 3.2).
+/// Checks a `Host` or `:authority`: a name or an address, and a port if any (RFC 3986, section 3.2). Of a name's
+/// characters only those are taken that names have in practice: a `,` or `;` would divide it for some peers.
 pub fn check_authority(authority: &str) -> Result<(), TargetFault> {
     if authority.contains('@') {
         return Err(TargetFault::UserInfo);
@@ -192,7 +193,7 @@ fn is_digits(text: &str) -> bool {
 }
 
 fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=".contains(&byte)
+    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
 }
 
 /// An authority's host, brackets kept, and the text of its port.

@@ -36,11 +36,19 @@ impl Stream {
         matches!(self, Stream::Tls(tls) if tls.get_ref().1.alpn_protocol() == Some(b"h2"))
     }
 
-    /// Whether an idle connection is still open and silent; anything it says unasked makes it useless.
-    pub fn is_quiet(&self) -> bool {
+    /// Whether an idle connection is still open and silent; anything it says unasked makes it useless, also what TLS has
+    /// already taken from the socket.
+    pub fn is_quiet(&mut self) -> bool {
         let tcp = match self {
             Stream::Plain(tcp) => tcp,
-            Stream::Tls(tls) => tls.get_ref().0,
+            Stream::Tls(tls) => {
+                let (tcp, session) = tls.get_mut();
+                let state = session.process_new_packets();
+                if !state.is_ok_and(|state| state.plaintext_bytes_to_read() == 0) {
+                    return false;
+                }
+                tcp
+            }
         };
         matches!(tcp.try_read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }

@@ -76,6 +76,7 @@ impl Sender {
 
     /// Sends `request` and waits for the answer's head. On failure a body that wasn't begun is put back.
     pub async fn exchange(mut self, request: &mut Outgoing) -> Result<Answer, Failure> {
+        let has_upload = !request.body.is_empty();
         let body = mem::replace(&mut request.body, RequestBody::empty());
         let message = into_message(request, &self.endpoint, Upload { body })?;
         if let Err(error) = self.requests.ready().await {
@@ -83,7 +84,7 @@ impl Sender {
             return Err(self.failure(&error, Replay::Always));
         }
         match self.requests.try_send_request(message).await {
-            Ok(response) => Ok(into_answer(response)),
+            Ok(response) => self.into_answer(response, has_upload),
             Err(mut refused) => match refused.take_message() {
                 Some(message) => {
                     request.body = message.into_body().body;
@@ -92,6 +93,36 @@ impl Sender {
                 None => Err(self.failure(refused.error(), Replay::Never)),
             },
         }
+    }
+
+    fn into_answer(
+        self,
+        response: http::Response<Incoming>,
+        has_upload: bool,
+    ) -> Result<Answer, Failure> {
+        let (parts, incoming) = response.into_parts();
+        if parts.status.as_u16() > 599 {
+            return Err(Failure::bad_answer(format!(
+                "the answer of {} can't be accepted: its status is outside 100 to 599",
+                self.endpoint
+            )));
+        }
+        let head = ResponseHead {
+            status: parts.status,
+            fields: fields_of(&parts.headers),
+        };
+        let is_over = incoming.is_end_stream();
+        let body = Body {
+            incoming,
+            early: Bytes::new(),
+            is_over,
+            has_upload,
+            trailers: None,
+        };
+        Ok(Answer {
+            head,
+            body: answer::Body::http2(body),
+        })
     }
 
     fn failure(&self, error: &hyper::Error, replay: Replay) -> Failure {
@@ -106,10 +137,19 @@ impl Sender {
         {
             return Failure::of_client(fault.clone());
         }
-        let detail = format!("{} sent no answer: {}", self.endpoint, with_causes(error));
-        if error.is_parse() {
-            return Failure::bad_answer(detail);
+        let is_malformed = std::iter::successors(Some(error as &dyn std::error::Error), |error| {
+            error.source()
+        })
+        .filter_map(|cause| cause.downcast_ref::<h2::Error>())
+        .any(h2::Error::is_library);
+        if is_malformed || error.is_parse() {
+            return Failure::bad_answer(format!(
+                "the answer of {} can't be accepted: {}",
+                self.endpoint,
+                with_causes(error)
+            ));
         }
+        let detail = format!("{} sent no answer: {}", self.endpoint, with_causes(error));
         Failure::unreachable("closed_without_answer", detail, replay)
     }
 }
@@ -152,25 +192,6 @@ fn into_message(
         }
     }
     Ok(message)
-}
-
-fn into_answer(response: http::Response<Incoming>) -> Answer {
-    let (parts, incoming) = response.into_parts();
-    let head = ResponseHead {
-        status: parts.status,
-        fields: fields_of(&parts.headers),
-    };
-    let is_over = incoming.is_end_stream();
-    let body = Body {
-        incoming,
-        early: Bytes::new(),
-        is_over,
-        trailers: None,
-    };
-    Answer {
-        head,
-        body: answer::Body::http2(body),
-    }
 }
 
 /// A request body as hyper wants it.
@@ -228,7 +249,22 @@ pub struct Body {
     /// What one poll may not pass on yet.
     early: Bytes,
     is_over: bool,
+    /// The request had a body, which a backend may decline with a reset once it has answered.
+    has_upload: bool,
     trailers: Option<Fields>,
+}
+
+impl Body {
+    /// Whether the end that hyper tells is the answer's own. hyper takes a reset without an error for an end, too; that
+    /// is how a backend declines the rest of an upload behind a whole answer (RFC 9113, section 8.1), and otherwise an
+    /// answer that was broken off.
+    fn is_whole(&self) -> bool {
+        let rest = self.incoming.size_hint().exact();
+        self.is_over
+            || self.trailers.is_some()
+            || self.incoming.is_end_stream()
+            || rest.map_or(self.has_upload, |rest| rest == 0)
+    }
 }
 
 impl Source for Body {
@@ -239,9 +275,13 @@ impl Source for Body {
     ) -> Poll<Option<Result<Bytes, Cut>>> {
         while self.early.is_empty() {
             let frame = match ready!(Pin::new(&mut self.incoming).poll_frame(cx)) {
-                None => {
+                None if self.is_whole() => {
                     self.is_over = true;
                     return Poll::Ready(None);
+                }
+                None => {
+                    let detail = "the integration reset the stream in the middle of its answer";
+                    return Poll::Ready(Some(Err(Cut::new(Outcome::IntegrationTruncated, detail))));
                 }
                 Some(Err(error)) => {
                     let detail = format!(

@@ -125,7 +125,7 @@ pub fn take(endpoint: &Endpoint, now: Tick) -> Option<Connection> {
             counts,
         } = pools;
         let idle = &mut by_endpoint.get_mut(&endpoint.id)?.idle;
-        while let Some((since, connection)) = idle.pop() {
+        while let Some((since, mut connection)) = idle.pop() {
             counts.idle.fetch_sub(1, Relaxed);
             if is_fresh(since, &connection, now) && connection.is_quiet() {
                 counts.reused.fetch_add(1, Relaxed);
@@ -174,7 +174,7 @@ pub fn sweep(now: Tick) {
     POOLS.with_borrow_mut(|pools| {
         let mut idle = 0;
         pools.by_endpoint.retain(|_, pool| {
-            pool.idle.retain(|(since, connection)| {
+            pool.idle.retain_mut(|(since, connection)| {
                 is_fresh(*since, connection, now) && connection.is_quiet()
             });
             if pool.http2.as_ref().is_some_and(Sender::is_closed) {

@@ -189,6 +189,14 @@ async fn changed_code_is_run_by_the_next_invocation_and_what_runs_ends_first() {
     lab.let_go(".go");
     assert_eq!(running.rest().await.0, "still here");
     until(|| !lives(old)).await;
+    // What is new is watched, too.
+    let new = lab.pid().await;
+    fs::create_dir(lab.directory.join("more")).unwrap();
+    until(|| !lives(new)).await;
+    let new = lab.pid().await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    fs::write(lab.directory.join("more/b.py"), "").unwrap();
+    until(|| !lives(new)).await;
 }
 
 #[tokio::test]

@@ -98,8 +98,9 @@ def run(headers, event):
             try:
                 for number in range(args[0]):
                     stream.chunk(b"x" * 65536)
-                    with open(".flood", "w") as flood:
+                    with open(".flood.new", "w") as flood:
                         flood.write(str((number + 1) * 65536))
+                    os.replace(".flood.new", ".flood")
             except ConnectionError:
                 note("flood cut")
         elif step == "end":
@@ -114,6 +115,14 @@ def run(headers, event):
             note("closed", stream.closed())
         elif step == "wait":
             wait_for(args[0])
+        elif step == "impatient":
+            for _ in range(3):
+                host, port = API.split(":")
+                waiting = socket.create_connection((host, int(port)))
+                waiting.sendall(f"GET {RUNTIME}invocation/next HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+                time.sleep(0.05)
+                waiting.close()
+            note("patient")
         elif step == "sleep":
             time.sleep(args[0])
         elif step == "note":
@@ -156,8 +165,6 @@ if start == "error":
     sys.exit(1)
 if start == "hang":
     threading.Event().wait()
-if start == "wait":
-    wait_for("start")
 
 for _ in range(int(os.environ.get("AWS_LAMBDA_MAX_CONCURRENCY", "1")) - 1):
     threading.Thread(target=loop, daemon=True).start()

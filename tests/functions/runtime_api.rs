@@ -168,6 +168,26 @@ async fn an_error_is_the_payload_and_its_type_the_code() {
 }
 
 #[tokio::test]
+async fn the_cause_of_an_error_may_be_long() {
+    let lab = Lab::new();
+    let cause = json!({"Lambda-Runtime-Function-XRay-Error-Cause": "x".repeat(100_000)});
+    let steps = json!([["post", format!("{PREFIX}/invocation/ID/error"), "{}", cause]]);
+    lab.run(steps).await;
+    assert_eq!(lab.noted("post", 1).await[0][0], 202);
+}
+
+#[tokio::test]
+async fn a_runtime_may_give_up_waiting_and_ask_again() {
+    let lab = Lab::new();
+    lab.run(json!([["buffered", "well"], ["impatient"]])).await;
+    lab.noted("patient", 1).await;
+    for _ in 0..2 {
+        lab.pid().await;
+    }
+    assert_eq!(lab.notes("start").len(), 1);
+}
+
+#[tokio::test]
 async fn only_one_response_mode_is_known() {
     let lab = Lab::new();
     let own = format!("{PREFIX}/invocation/ID/response");

@@ -224,6 +224,7 @@ async fn items_122_and_124_broken_bodies_cut_the_stream() {
     for body in [
         "5\r\nhel",
         "zz\r\n",
+        "2 x\r\nhi\r\n0\r\n\r\n",
         "5\r\nhelloXX",
         "2\r\nhi\r\n",
         "fffffffffffffffff\r\n",
@@ -248,6 +249,35 @@ async fn items_122_and_124_broken_bodies_cut_the_stream() {
             gateway.record().await["outcome"],
             "integration_truncated",
             "{body:?}"
+        );
+    }
+}
+
+/// The last valid bytes are delivered, even if what breaks the answer came with them.
+#[tokio::test]
+async fn payload_before_a_broken_chunk_is_delivered() {
+    for broken in ["zz\r\n", "2\r\nabXX", "0\r\nbad trailer\r\n\r\n"] {
+        let backend = Backend::start().await;
+        let gateway = Gateway::streaming(backend.address);
+        let mut client = Client::connect(gateway.address).await;
+        client.send(GET).await;
+        let (mut conn, _) = backend.request().await;
+        conn.write(format!(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n{broken}"
+        ))
+        .await;
+        assert_eq!(status(&client.head().await), 200);
+        assert!(client.chunk().await.starts_with(b"hello"), "{broken:?}");
+        let (rest, end) = client.rest().await;
+        assert_eq!((rest.as_slice(), end), (&b""[..], End::Fin), "{broken:?}");
+        let record = gateway.record().await;
+        assert_eq!(record["outcome"], "integration_truncated", "{broken:?}");
+        assert!(
+            record["integrationError"]
+                .as_str()
+                .unwrap()
+                .contains("malformed"),
+            "{record}"
         );
     }
 }

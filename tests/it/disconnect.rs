@@ -1,5 +1,7 @@
 //! Clients that leave: the integration is told at once, or goes on to its end, as the route has it.
 
+use tokio::io::AsyncWriteExt as _;
+
 use crate::support::{Backend, Client, Gateway};
 
 const GET: &str = "GET /s HTTP/1.1\r\nHost: test\r\n\r\n";
@@ -146,4 +148,27 @@ async fn with_finish_the_backend_is_read_to_its_end() {
         .await;
     conn.write(vec![b'x'; 100_000]).await;
     assert!(conn.is_kept().await);
+}
+
+/// A call that goes on without its client can't go on without the rest of the request.
+#[tokio::test]
+async fn with_finish_an_upload_that_breaks_off_while_nobody_reads_it_ends_the_call() {
+    let backend = Backend::start().await;
+    let gateway = Gateway::with_integration(
+        backend.address,
+        "timeoutInMillis: 25000\nx-sluicegate-on-client-disconnect: finish",
+    );
+    let mut client = Client::connect(gateway.address).await;
+    client
+        .send("POST /x HTTP/1.1\r\nHost: test\r\nContent-Length: 9000000\r\n\r\n")
+        .await;
+    let (mut conn, _) = backend.request().await;
+    // Until every buffer on the way is full.
+    let filling = async { while client.stream.write_all(&[b'x'; 65_536]).await.is_ok() {} };
+    let moment = std::time::Duration::from_millis(500);
+    assert!(tokio::time::timeout(moment, filling).await.is_err());
+    client.vanish();
+    assert_eq!(gateway.record().await["outcome"], "client_left");
+    let received = conn.rest().await.len();
+    assert!(received < 9_000_000, "{received}");
 }

@@ -362,6 +362,33 @@ async fn a_method_override_routes_and_is_sent() {
     assert!(head.starts_with("PATCH /x "), "{head}");
 }
 
+/// A client knows only its own method: after GET it reads as many bytes as `Content-Length` says.
+#[tokio::test]
+async fn an_override_to_head_and_back_keeps_the_framing_of_the_clients_own_method() {
+    for more in ["", "responseTransferMode: STREAM"] {
+        let backend = Backend::start().await;
+        let gateway = Gateway::with_integration(backend.address, more);
+        let mut client = Client::connect(gateway.address).await;
+        for (own, overriding, body) in [("GET", "HEAD", ""), ("HEAD", "GET", "hello")] {
+            client
+                .send(format!(
+                    "{own} /x HTTP/1.1\r\nHost: test\r\nX-HTTP-Method-Override: {overriding}\r\n\r\n"
+                ))
+                .await;
+            let (mut conn, seen) = backend.request().await;
+            assert!(seen.starts_with(overriding), "{seen}");
+            conn.write(format!(
+                "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\n{body}"
+            ))
+            .await;
+            let head = client.head().await;
+            let length = if own == "GET" { "0" } else { "5" };
+            assert_eq!(header(&head, "content-length"), Some(length), "{own}");
+        }
+        assert!(client.is_kept().await);
+    }
+}
+
 #[tokio::test]
 async fn item_179_a_trace_id_is_carried_on_if_it_is_one() {
     let root = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1";

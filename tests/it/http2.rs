@@ -137,6 +137,49 @@ async fn item_110_a_client_that_cancels_cancels_the_backend() {
     }
 }
 
+/// hyper takes a reset with `NO_ERROR` for the end of a body; a backend must not.
+#[tokio::test]
+async fn an_upload_that_is_reset_without_an_error_never_looks_complete() {
+    for reason in [Reason::NO_ERROR, Reason::CANCEL, Reason::INTERNAL_ERROR] {
+        let backend = Backend::start().await;
+        let gateway = gateway(&backend, "timeoutInMillis: 60000");
+        let mut client = connect(&gateway).await;
+        let request = Request::post("http://test/x").body(()).unwrap();
+        let (_response, mut sending) = send(&mut client, request, false).await;
+        sending.send_data(Bytes::from("hello"), false).unwrap();
+        let (mut conn, _) = backend.request().await;
+        assert_eq!(conn.take(10).await, b"5\r\nhello\r\n");
+        sending.send_reset(reason);
+        assert_eq!(conn.rest().await, b"", "{reason:?}");
+        assert_eq!(gateway.record().await["outcome"], "client_left");
+    }
+}
+
+/// A connection that breaks takes all of its streams along, wherever they are.
+#[tokio::test]
+async fn a_connection_that_breaks_cancels_all_its_backends() {
+    let backend = Backend::start().await;
+    let gateway = gateway(&backend, "timeoutInMillis: 60000");
+    let tcp = TcpStream::connect(gateway.address).await.unwrap();
+    let (mut client, connection) = within(h2::client::handshake(tcp)).await.unwrap();
+    let driver = tokio::spawn(async move { drop(connection.await) });
+    let (response, _) = send(&mut client, get("/silent"), true).await;
+    let (mut silent, _) = backend.request().await;
+    silent.write(CHUNKED).await;
+    let _body = within(response).await.unwrap().into_body();
+    let (_response, _) = send(&mut client, get("/waiting"), true).await;
+    let (mut waiting, _) = backend.request().await;
+    let (_response, _sending) = send(&mut client, get("/uploading"), false).await;
+    let (mut uploading, _) = backend.request().await;
+    driver.abort();
+    for conn in [&mut silent, &mut waiting, &mut uploading] {
+        conn.is_closed().await;
+    }
+    for record in gateway.records(3).await {
+        assert_eq!(record["outcome"], "client_left");
+    }
+}
+
 #[tokio::test]
 async fn every_clock_fires_for_a_client_that_never_opens_its_window() {
     for (limits, outcome) in [
@@ -237,7 +280,25 @@ async fn items_101_to_107_heads_that_http2_allows_are_judged_like_all() {
         .header("x", "y".repeat(10_300))
         .body(())
         .unwrap();
-    for (request, code) in [(mismatch, 400), (climbing, 400), (large, 431)] {
+    let long = Request::get(format!("http://test/{}", "a".repeat(8200)))
+        .body(())
+        .unwrap();
+    let many = (0..101).fold(Request::get("http://test/x"), |request, _| {
+        request.header("x", "y")
+    });
+    let lengths = Request::get("http://test/x")
+        .header("content-length", "0")
+        .header("content-length", "0")
+        .body(())
+        .unwrap();
+    for (request, code) in [
+        (mismatch, 400),
+        (climbing, 400),
+        (large, 431),
+        (long, 414),
+        (many.body(()).unwrap(), 431),
+        (lengths, 400),
+    ] {
         let (response, _) = send(&mut client, request, true).await;
         assert_eq!(within(response).await.unwrap().status(), code);
     }

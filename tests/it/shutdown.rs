@@ -19,7 +19,8 @@ async fn while_unready_everything_is_still_served() {
     gateway.conductor().advance(Phase::Unready);
     assert!(idle.is_kept().await);
     idle.send(GET).await;
-    assert_eq!(idle.answer().await.1, "ok");
+    let (head, body) = idle.answer().await;
+    assert_eq!((header(&head, "connection"), &*body), (Some("close"), "ok"));
     assert_eq!(Client::get(gateway.address, "/x").await.1, "ok");
 }
 

@@ -144,12 +144,11 @@ async fn item_164_stalled_handshakes_block_nobody() {
     assert_eq!(client.answer().await.1, "ok");
 }
 
-/// A TLS backend with this certificate, which answers every connection once.
-async fn tls_backend(
+fn acceptor(
     chain: Vec<CertificateDer<'static>>,
     key: PrivateKeyDer<'static>,
     protocol: &str,
-) -> u16 {
+) -> TlsAcceptor {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -159,7 +158,16 @@ async fn tls_backend(
         .with_single_cert(chain, key)
         .unwrap();
     config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
-    let acceptor = TlsAcceptor::from(Arc::new(config));
+    TlsAcceptor::from(Arc::new(config))
+}
+
+/// A TLS backend with this certificate, which answers every connection once.
+async fn tls_backend(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+    protocol: &str,
+) -> u16 {
+    let acceptor = acceptor(chain, key, protocol);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
@@ -184,12 +192,23 @@ async fn tls_backend(
 async fn serve_h2(stream: tokio_rustls::server::TlsStream<TcpStream>) {
     let mut connection = h2::server::handshake(stream).await.unwrap();
     while let Some(Ok((request, mut respond))) = connection.accept().await {
+        let path = request.uri().path();
+        let status = if path == "/odd" { 600 } else { 200 };
         let response = http::Response::builder()
-            .header("x-path", request.uri().path())
+            .status(status)
+            .header("x-path", path)
             .body(())
             .unwrap();
         let mut body = respond.send_response(response, false).unwrap();
         body.send_data("over h2".into(), false).unwrap();
+        if path == "/reset" {
+            // Once what came before has left.
+            tokio::spawn(async move {
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                body.send_reset(h2::Reason::NO_ERROR);
+            });
+            continue;
+        }
         let mut trailers = http::HeaderMap::new();
         trailers.insert("x-sum", "7".parse().unwrap());
         body.send_trailers(trailers).unwrap();
@@ -201,6 +220,18 @@ fn named(params: &mut CertificateParams) {
 }
 
 async fn asked(port: u16, insecure: bool) -> (u16, String, serde_json::Value) {
+    let (gateway, mut client) = asking(port, insecure, "/x").await;
+    let head = client.head().await;
+    let rest = if header(&head, "transfer-encoding").is_some() {
+        String::from_utf8(client.chunk().await).unwrap()
+    } else {
+        String::new()
+    };
+    (status(&head), rest, gateway.record().await)
+}
+
+/// A gateway in front of a TLS backend, and a client that has asked it for `path`.
+async fn asking(port: u16, insecure: bool, path: &str) -> (Gateway, Client) {
     let tls = if insecure {
         "tlsConfig: {insecureSkipVerification: true}\n"
     } else {
@@ -213,16 +244,13 @@ async fn asked(port: u16, insecure: bool) -> (u16, String, serde_json::Value) {
         &format!("https://localhost:{port}"),
     );
     let gateway = Gateway::start("", &api);
-    let request = "GET /x HTTP/1.1\r\nHost: test\r\nTE: trailers\r\n\r\n";
     let mut client = Client::connect(gateway.address).await;
-    client.send(request).await;
-    let head = client.head().await;
-    let rest = if header(&head, "transfer-encoding").is_some() {
-        String::from_utf8(client.chunk().await).unwrap()
-    } else {
-        String::new()
-    };
-    (status(&head), rest, gateway.record().await)
+    client
+        .send(format!(
+            "GET {path} HTTP/1.1\r\nHost: test\r\nTE: trailers\r\n\r\n"
+        ))
+        .await;
+    (gateway, client)
 }
 
 #[tokio::test]
@@ -277,6 +305,49 @@ async fn skipping_the_issuer_skips_neither_dates_nor_names() {
     }
 }
 
+/// TLS reads ahead: a second answer may wait in its buffer although the socket is silent.
+#[tokio::test]
+async fn item_129_an_answer_that_waits_inside_tls_is_never_delivered() {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    named(&mut params);
+    let certificate = params.self_signed(&key).unwrap();
+    let acceptor = acceptor(
+        vec![certificate.der().clone()],
+        PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        "http/1.1",
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let api = document(&proxy(
+        "/{proxy+}",
+        ([127, 0, 0, 1], port).into(),
+        // The gateway reads no more than may leave.
+        "tlsConfig: {insecureSkipVerification: true}\nresponseTransferMode: STREAM\n\
+         x-sluicegate-stream: {burstBytes: 10, rateBytesPerSecond: 1000}",
+    ));
+    let api = api.replace(
+        &format!("http://127.0.0.1:{port}"),
+        &format!("https://localhost:{port}"),
+    );
+    let gateway = Gateway::start("", &api);
+    let mut client = Client::connect(gateway.address).await;
+    let mut open = Vec::new();
+    for _ in 0..2 {
+        client.send("GET /x HTTP/1.1\r\nHost: test\r\n\r\n").await;
+        let (tcp, _) = within(listener.accept()).await.unwrap();
+        let mut conn = Client::over(within(acceptor.accept(tcp)).await.unwrap());
+        conn.head().await;
+        conn.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")
+            .await;
+        client.head().await;
+        conn.send("0123456789HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+            .await;
+        client.expect("0123456789").await;
+        open.push(conn);
+    }
+}
+
 #[tokio::test]
 async fn a_backend_that_offers_http2_is_spoken_to_in_http2() {
     let key = KeyPair::generate().unwrap();
@@ -294,6 +365,29 @@ async fn a_backend_that_offers_http2_is_spoken_to_in_http2() {
         (code, body.as_str(), &record["outcome"]),
         (200, "over h2", &"complete".into())
     );
+}
+
+/// A stream that is reset without an error ends like one that was cut, not like one that is whole.
+#[tokio::test]
+async fn an_http2_answer_that_is_reset_never_looks_complete() {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    named(&mut params);
+    let certificate = params.self_signed(&key).unwrap();
+    let port = tls_backend(
+        vec![certificate.der().clone()],
+        PrivateKeyDer::try_from(key.serialize_der()).unwrap(),
+        "h2",
+    )
+    .await;
+    let (gateway, mut client) = asking(port, true, "/reset").await;
+    assert_eq!(status(&client.head().await), 200);
+    assert_eq!(client.chunk().await, b"over h2");
+    assert_eq!(client.is_closed().await, End::Fin);
+    assert_eq!(gateway.record().await["outcome"], "integration_truncated");
+    let (gateway, mut client) = asking(port, true, "/odd").await;
+    assert_eq!(status(&client.answer().await.0), 502);
+    assert_eq!(gateway.record().await["reason"], "bad_answer");
 }
 
 #[test]

@@ -3,23 +3,15 @@
 use std::{collections::BTreeMap, env, path::PathBuf, time::Duration};
 
 use super::settings::Builder;
-use crate::{
-    config::{
-        codes::Code,
-        document::settings::{self as said, InvokeMode, UrlAuthType},
-        locate::join,
-        model::{
-            Cors, Function, FunctionTarget, FunctionUrl, LambdaFront, LocalFunction,
-            RemoteFunction, Runtime, TransferMode,
-        },
-        suggest::nearest,
-        uri::{UriTemplate, function_name, parse_origin},
-    },
-    stream::shaper::Bandwidth,
+use crate::config::{
+    codes::Code,
+    document::settings as said,
+    locate::join,
+    model::{Function, FunctionTarget, LambdaFront, LocalFunction, RemoteFunction, Runtime},
+    suggest::nearest,
+    uri::{UriTemplate, function_name, parse_origin},
 };
 
-/// Lambda's limit of a streamed response (page "Lambda quotas").
-const STREAMED_RESPONSE: u64 = 200 * 1024 * 1024;
 /// Variables of the gateway's environment that a function can hardly do without.
 const PASSED_ON: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
 /// Families of runtimes, for the ones that are misspelt.
@@ -65,8 +57,9 @@ impl Builder<'_> {
             };
             let is_local = matches!(target, FunctionTarget::Local(_));
             let url = match &said.function_url_config {
-                Some(said) => Some(function_url(name, said)),
-                None => is_local.then(|| function_url(name, &said::FunctionUrl::default())),
+                Some(said) => Some(self.function_url(name, said, &pointer)),
+                None => is_local
+                    .then(|| self.function_url(name, &said::FunctionUrl::default(), &pointer)),
             };
             let function = Function {
                 name: name.as_str().into(),
@@ -78,6 +71,7 @@ impl Builder<'_> {
                 target,
                 url,
             };
+            self.check_url(&function, &functions, &pointer);
             functions.insert(name.as_str().into(), function);
         }
         functions
@@ -244,35 +238,4 @@ fn environment(said: &said::Function) -> Vec<(Box<str>, Box<str>)> {
         .iter()
         .map(|(name, value)| (name.as_str().into(), value.as_str().into()));
     passed.chain(own).collect()
-}
-
-fn function_url(name: &str, said: &said::FunctionUrl) -> FunctionUrl {
-    FunctionUrl {
-        // Host names have no underscores, and no case.
-        id: name.to_ascii_lowercase().replace('_', "-").into(),
-        is_open: said.auth_type == UrlAuthType::None,
-        mode: match said.invoke_mode {
-            InvokeMode::Buffered => TransferMode::Buffered,
-            InvokeMode::ResponseStream => TransferMode::Stream,
-        },
-        cors: said.cors.as_ref().map(cors),
-        streamed_response: said.streamed_response_bytes.unwrap_or(STREAMED_RESPONSE),
-        bandwidth: Bandwidth::LAMBDA,
-    }
-}
-
-fn cors(said: &said::Cors) -> Cors {
-    let copied = |texts: &[String]| texts.iter().map(|text| text.as_str().into()).collect();
-    Cors {
-        allow_credentials: said.allow_credentials,
-        allow_headers: said
-            .allow_headers
-            .iter()
-            .map(|name| name.to_ascii_lowercase().into())
-            .collect(),
-        allow_methods: copied(&said.allow_methods),
-        allow_origins: copied(&said.allow_origins),
-        expose_headers: copied(&said.expose_headers),
-        max_age: said.max_age,
-    }
 }

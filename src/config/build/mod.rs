@@ -2,6 +2,7 @@
 
 mod access_log;
 mod api;
+mod function_url;
 mod functions;
 mod gateway_responses;
 mod http_proxy;
@@ -111,11 +112,14 @@ fn read_settings(root: &Cursor<'_>, diagnostics: &mut Diagnostics) -> Option<Set
     } else {
         shape::check(root, &settings_schema(), diagnostics)
     };
-    if wrong.is_empty()
-        && root
-            .get("apis")
-            .is_none_or(|apis| apis.items().next().is_none())
-    {
+    let has_apis = root
+        .get("apis")
+        .is_some_and(|apis| apis.items().next().is_some());
+    // Functions can be reached without an API.
+    let has_functions = root
+        .get("functions")
+        .is_some_and(|functions| functions.members().next().is_some());
+    if wrong.is_empty() && !has_apis && !has_functions {
         let at = root.get("apis").unwrap_or_else(|| root.clone());
         let finding = at.report_key(Code::E012, "the configuration has no API to serve");
         diagnostics.push(finding.hint("list one under `apis:` with its `definition:`"));

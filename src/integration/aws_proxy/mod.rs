@@ -4,12 +4,16 @@ mod event;
 mod media;
 mod result;
 
-use std::{future::poll_fn, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
 
-use super::{fault_of, gather, under_clocks};
+use super::{
+    fault_of,
+    function::{HEAVY, MOST_EVENT, MOST_RESULT, content_length, next_piece, trace},
+    gather, under_clocks,
+};
 use crate::{
     config::model::{self, TransferMode},
     lambda::{
@@ -20,8 +24,7 @@ use crate::{
         prelude::{self, Metadata, Reader},
     },
     stream::{
-        arena::READ,
-        clocks::{Clocks, Waiting},
+        clocks::Clocks,
         collect::{CollectFault, collect},
         request_body::RequestBody,
     },
@@ -29,17 +32,10 @@ use crate::{
         context::Context,
         fault::{Fault, FaultKind},
         fields::Fields,
-        ids::{self, RequestId},
+        ids::RequestId,
         known::Known,
     },
 };
-
-/// Bytes of an event (page "Lambda quotas").
-pub const MOST_EVENT: usize = 6 * 1024 * 1024;
-/// Bytes of a whole result: Lambda's own limit has room for its envelope.
-pub const MOST_RESULT: u64 = 6 * 1024 * 1024 + 100;
-/// From this size on, JSON isn't a worker's business.
-const HEAVY: usize = 128 * 1024;
 
 /// An AWS_PROXY integration.
 #[derive(Debug)]
@@ -221,19 +217,11 @@ impl AwsProxy {
     ) -> Result<Metadata, Fault> {
         let mut parser = prelude::Parser::default();
         loop {
-            let piece = poll_fn(|cx| {
-                let polled = output.poll_payload(cx, READ);
-                if polled.is_pending() {
-                    clocks.wait(Waiting::Integration);
-                }
-                polled
-            });
-            let piece = match piece.await {
+            let piece = match next_piece(output, clocks).await {
                 Some(Ok(piece)) => piece,
                 Some(Err(cut)) => return Err(Fault::new(FaultKind::BadPrelude, cut.detail)),
                 None => return Err(self.ended_early(output, &parser)),
             };
-            clocks.progress();
             let found = parser.feed(&piece, reader).map_err(|fault| {
                 Fault::new(
                     FaultKind::BadPrelude,
@@ -268,30 +256,6 @@ impl AwsProxy {
 
 fn read_is_heavy(raw: &Raw) -> bool {
     raw.0.received() > HEAVY as u64
-}
-
-fn content_length(fields: &Fields) -> Option<u64> {
-    std::str::from_utf8(fields.get(Known::ContentLength)?)
-        .ok()?
-        .parse()
-        .ok()
-}
-
-/// The trace that the function continues, and that the client is told: the request's root, with a parent of ours.
-fn trace(context: &Context) -> Vec<u8> {
-    let said = &context.trace;
-    let has = |key: &[u8]| {
-        said.split(|byte| *byte == b';')
-            .any(|part| part.trim_ascii().starts_with(key))
-    };
-    let mut trace = said.to_vec();
-    if !has(b"Parent=") {
-        trace.extend_from_slice(format!(";Parent={:016x}", ids::random()).as_bytes());
-    }
-    if !has(b"Sampled=") {
-        trace.extend_from_slice(b";Sampled=0");
-    }
-    trace
 }
 
 fn source(context: &Context) -> Option<CallSource> {

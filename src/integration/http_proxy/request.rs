@@ -131,7 +131,10 @@ fn fields(
 /// Whether a client's header goes to the backend.
 fn passes(field: Field<'_>, body: &RequestBody, identity: &Identity) -> bool {
     match field.known {
-        Known::Other => identity.pass_underscores || !field.name.contains(&b'_'),
+        Known::Other => {
+            (identity.pass_underscores || !field.name.contains(&b'_'))
+                && !field.resembles_framing()
+        }
         // A signature is for API Gateway, not for the backend.
         Known::Authorization => !field.value.starts_with(b"AWS4-HMAC-SHA256"),
         Known::ContentEncoding => !body.is_empty(),

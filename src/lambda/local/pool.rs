@@ -352,3 +352,80 @@ fn stopping() -> Refusal {
 
 /// The environments by their numbers.
 pub(super) type Environments = HashMap<u64, Record>;
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{FutureExt as _, poll};
+
+    use super::{super::testing, *};
+    use crate::{config::model::TransferMode, types::ids::RequestId};
+
+    fn invocation() -> Invocation {
+        Invocation {
+            event: bytes::Bytes::from_static(b"{}"),
+            mode: TransferMode::Stream,
+            request_id: RequestId::random(),
+            trace: Box::default(),
+            client_context: None,
+            function: None,
+            qualifier: None,
+            wants_log: false,
+            runs_on: false,
+            source: None,
+        }
+    }
+
+    /// A pool with one environment that never runs.
+    fn pool() -> Arc<Pool> {
+        let local = testing::local();
+        let pool = Pool::new(
+            &testing::function(local.clone()),
+            &local,
+            &Handle::current(),
+        );
+        let record = Record::new(Environment::new(1, pool.clone()));
+        pool.fleet().environments.insert(1, record);
+        pool.ready(1);
+        pool
+    }
+
+    #[tokio::test]
+    async fn what_is_handed_over_to_nobody_goes_back_to_the_queue() {
+        let pool = pool();
+        let mut first = Box::pin(pool.take(1));
+        assert!(poll!(first.as_mut()).is_pending());
+        let (call, _ends) = pool.submit(invocation()).unwrap();
+        assert_eq!((pool.gauges().busy, pool.gauges().waiting), (1, 0));
+        drop(first);
+        assert_eq!((pool.gauges().busy, pool.gauges().waiting), (0, 1));
+        let taken = pool.take(1).now_or_never().flatten().unwrap();
+        assert!(Arc::ptr_eq(&taken, &call));
+        assert!(
+            pool.take(1).now_or_never().unwrap().is_none(),
+            "one at a time"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_second_wait_takes_the_place_of_the_first() {
+        let pool = pool();
+        let (mut first, mut second) = (Box::pin(pool.take(1)), Box::pin(pool.take(1)));
+        assert!(poll!(first.as_mut()).is_pending());
+        assert!(poll!(second.as_mut()).is_pending());
+        let (call, _ends) = pool.submit(invocation()).unwrap();
+        assert!(poll!(first.as_mut()).is_pending());
+        let taken = second.now_or_never().flatten().unwrap();
+        assert!(Arc::ptr_eq(&taken, &call));
+    }
+
+    #[tokio::test]
+    async fn a_retired_environment_gets_nothing_and_ends() {
+        let pool = pool();
+        let mut waiting = Box::pin(pool.take(1));
+        assert!(poll!(waiting.as_mut()).is_pending());
+        pool.retire(1, Ending::Idle);
+        let (_call, _ends) = pool.submit(invocation()).unwrap();
+        assert!(poll!(waiting.as_mut()).is_pending());
+        assert_eq!((pool.gauges().ending, pool.gauges().waiting), (1, 1));
+    }
+}

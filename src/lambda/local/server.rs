@@ -16,9 +16,10 @@ use super::{environment::Environment, runtime_api};
 
 /// Connections at a time; a runtime uses a few.
 const MOST_CONNECTIONS: usize = 256;
-/// What is read ahead of a client that doesn't read: here, and in the kernel.
-const READ_AHEAD: usize = 64 * 1024;
-const RECEIVE_BUFFER: usize = 256 * 1024;
+/// The largest head: runtimes put the causes of errors into header fields.
+const LARGEST_HEAD: usize = 128 * 1024;
+/// What the kernel receives ahead of a client that doesn't read, and so the largest piece of payload, in about.
+const RECEIVE_BUFFER: usize = 64 * 1024;
 
 /// A port of the loopback address, which nobody else can reach from outside the machine.
 pub(super) fn listen() -> io::Result<TcpListener> {
@@ -46,7 +47,7 @@ pub(super) async fn serve(listener: TcpListener, environment: Arc<Environment>) 
                         runtime_api::answer(environment.clone(), request)
                     });
                     let mut builder = http1::Builder::new();
-                    builder.max_buf_size(READ_AHEAD);
+                    builder.max_buf_size(LARGEST_HEAD);
                     // As on AWS: simple runtimes look for names in this case.
                     builder.title_case_headers(true);
                     connections.spawn(async move {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
-use tokio::{runtime::Handle, sync::Notify, time::timeout};
+use tokio::{runtime::Handle, sync::Notify, task::spawn_blocking, time::timeout};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::{ending::Ending, pool::Pool};
@@ -41,10 +41,18 @@ impl Watch {
             loop {
                 changed.notified().await;
                 while timeout(QUIET, changed.notified()).await.is_ok() {}
-                // Directories may be new.
-                watch_all(&mut watcher, &directory);
                 if !replace(&own) {
                     return;
+                }
+                // Directories may be new. To look for them takes time, which this thread doesn't have.
+                let root = directory.clone();
+                let looked = spawn_blocking(move || {
+                    watch_all(&mut watcher, &root);
+                    watcher
+                });
+                match looked.await {
+                    Ok(same) => watcher = same,
+                    Err(_) => return,
                 }
             }
         });

@@ -25,6 +25,8 @@ pub(super) struct Inbound {
     framing: Framing,
     /// The client waits for `100 Continue`.
     awaits_continue: bool,
+    /// Where the body ends can't be known any more, so nothing behind it may be taken for a request.
+    is_broken: bool,
 }
 
 /// What reading told about the client.
@@ -41,6 +43,7 @@ impl Inbound {
             slot: None,
             framing: Framing::Length(0),
             awaits_continue: false,
+            is_broken: false,
         }
     }
 
@@ -56,6 +59,7 @@ impl Inbound {
                 slot: Some(slot),
                 framing,
                 awaits_continue,
+                is_broken: false,
             },
             body,
         )
@@ -64,11 +68,6 @@ impl Inbound {
     /// Whether all of the body has been read.
     pub(super) fn is_over(&self) -> bool {
         self.framing.is_over()
-    }
-
-    /// Whether the client still waits for leave to send the body.
-    pub(super) fn awaits_continue(&self) -> bool {
-        self.awaits_continue
     }
 
     /// The reply begins: a client that still waits for leave to send its body doesn't get it any more.
@@ -82,7 +81,7 @@ impl Inbound {
     }
 
     /// How many bytes are still to come, if that is known.
-    pub(super) fn remaining(&self) -> Option<u64> {
+    fn remaining(&self) -> Option<u64> {
         self.framing.remaining()
     }
 
@@ -91,6 +90,16 @@ impl Inbound {
             .iter()
             .for_each(|slot| slot.finish(Err(fault.clone())));
         self.slot = None;
+        self.is_broken = true;
+    }
+
+    /// Whether another request may follow this body on its connection: it was read to its end, or can be.
+    pub(super) fn can_be_followed(&self) -> bool {
+        let unwanted = self.slot.as_ref().is_none_or(|slot| slot.is_abandoned());
+        let is_long = self
+            .remaining()
+            .is_some_and(|left| left > super::MOST_UNWANTED as u64);
+        !(self.is_broken || self.awaits_continue || unwanted && is_long)
     }
 
     /// Takes this body's part of `data` and returns the rest.
@@ -112,6 +121,18 @@ impl Inbound {
                 "bad_chunk",
                 format!("the request body is malformed: {fault}"),
             )),
+        }
+    }
+}
+
+impl Drop for Inbound {
+    /// Nobody reads from the connection any more. A call that outlives its client must not wait for the rest.
+    fn drop(&mut self) {
+        if !self.is_over() {
+            self.break_off(&Fault::new(
+                FaultKind::ClientLeft,
+                "the client closed the connection in the middle of its request body",
+            ));
         }
     }
 }
@@ -189,13 +210,9 @@ impl<S: ClientStream> Connection<S> {
     pub(super) async fn discard(&mut self, inbound: &mut Inbound) -> bool {
         inbound.slot = None;
         if inbound.is_over() {
-            return true;
+            return !inbound.is_broken;
         }
-        if inbound.awaits_continue
-            || inbound
-                .remaining()
-                .is_some_and(|left| left > super::MOST_UNWANTED as u64)
-        {
+        if !inbound.can_be_followed() {
             return false;
         }
         let reading = async {

@@ -3,6 +3,7 @@
 use std::{
     future::poll_fn,
     pin::Pin,
+    sync::atomic::Ordering::Relaxed,
     task::{Context, Poll},
 };
 
@@ -66,8 +67,9 @@ impl<S: ClientStream> Connection<S> {
         let keeps = client_keeps
             && !reply.closes
             && !is_close_delimited
-            && !inbound.awaits_continue()
-            && !self.origin.handle.is_closing();
+            && inbound.can_be_followed()
+            && !self.origin.handle.is_closing()
+            && !self.origin.service.is_leaving.load(Relaxed);
         let is_chunked = reply.length() == Length::Unknown && !is_old;
         inbound.forget_unless_begun();
         encode_head(self.out.front(), &reply, is_old, is_chunked, keeps);

@@ -39,6 +39,8 @@ pub struct Body {
     want: u32,
     in_full_reads: u64,
     last_full: Option<Tick>,
+    /// The framing broke behind payload that is still to be passed on.
+    broken: Option<Cut>,
 }
 
 impl Body {
@@ -59,6 +61,7 @@ impl Body {
             want: READ as u32,
             in_full_reads: 0,
             last_full: None,
+            broken: None,
         };
         if body.framing.is_over() {
             body.finish();
@@ -92,18 +95,18 @@ impl Body {
         }
     }
 
-    /// Framing's bytes out, payload left in `data`.
-    fn decode(&mut self, mut data: BytesMut) -> Result<Bytes, Cut> {
+    /// The payload in `data`. What was valid before a fault is passed on before the answer is cut.
+    fn decode(&mut self, mut data: BytesMut) -> Bytes {
         match self.framing.decode(&mut data) {
-            Ok(None) => Ok(data.freeze()),
-            Ok(Some(_)) => {
-                self.is_reusable = false;
-                Ok(data.freeze())
+            Ok(None) => {}
+            Ok(Some(_)) => self.is_reusable = false,
+            Err(fault) => {
+                self.broken = Some(truncated(format!(
+                    "the integration's chunks are malformed: {fault}"
+                )));
             }
-            Err(fault) => Err(truncated(format!(
-                "the integration's chunks are malformed: {fault}"
-            ))),
         }
+        data.freeze()
     }
 
     fn poll_read(
@@ -175,6 +178,9 @@ impl Source for Body {
     ) -> Poll<Option<Result<Bytes, Cut>>> {
         self.poll_upload(cx);
         while !self.framing.is_over() {
+            if let Some(cut) = &self.broken {
+                return Poll::Ready(Some(Err(cut.clone())));
+            }
             let data = match ready!(self.poll_read(cx, most)) {
                 Ok(Some(data)) => data,
                 Ok(None) => {
@@ -183,10 +189,7 @@ impl Source for Body {
                 }
                 Err(cut) => return Poll::Ready(Some(Err(cut))),
             };
-            let payload = match self.decode(data) {
-                Ok(payload) => payload,
-                Err(cut) => return Poll::Ready(Some(Err(cut))),
-            };
+            let payload = self.decode(data);
             if self.framing.is_over() {
                 self.finish();
             }

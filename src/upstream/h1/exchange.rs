@@ -39,12 +39,15 @@ pub async fn exchange(
     clocks: &Clocks,
 ) -> Result<Answer, Failure> {
     let head = encode(request);
+    let is_doubtful =
+        matches!(request.method, Method::GET | Method::HEAD) && !request.body.is_empty();
     let body = mem::replace(&mut request.body, RequestBody::empty());
     let mut exchange = Exchange {
         upload: Some(Upload::new(head, body)),
         connection: Some(connection),
         input: BytesMut::new(),
         interim: 0,
+        is_doubtful,
     };
     let result = poll_fn(|cx| exchange.poll_head(cx, &request.method, clocks)).await;
     match result {
@@ -86,6 +89,8 @@ struct Exchange {
     connection: Option<Connection>,
     input: BytesMut,
     interim: u8,
+    /// The request has a body where some backends expect none, and would take it for the next request.
+    is_doubtful: bool,
 }
 
 impl Exchange {
@@ -209,7 +214,7 @@ impl Exchange {
         let body = Body::new(
             self.connection,
             framing,
-            keeps_alive,
+            keeps_alive && !self.is_doubtful,
             self.input,
             self.upload,
         );

@@ -155,7 +155,7 @@ fn framing(
     Ok(match (length, coding) {
         _ if is_bodyless => Framing::Length(0),
         (Some(length), _) => Framing::Length(length),
-        (None, Some(_)) => Framing::chunked(),
+        (None, Some(_)) => Framing::chunked_response(),
         (None, None) => Framing::UntilClose,
     })
 }

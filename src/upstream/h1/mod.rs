@@ -44,7 +44,7 @@ impl Connection {
     }
 
     /// Whether it is open and the backend has said nothing unasked.
-    pub fn is_quiet(&self) -> bool {
+    pub fn is_quiet(&mut self) -> bool {
         self.stream.is_quiet()
     }
 }

@@ -86,6 +86,42 @@ impl Gateway {
         Gateway::from_files(&[("sluicegate.yaml", &settings), ("api.yaml", document)])
     }
 
+    /// A gateway with the functions `names`, each in a runtime that does what its events say; `more` are settings of
+    /// all of them. It needs a runtime with several threads, one of which looks after their processes.
+    pub fn with_functions(names: &[&str], more: &str) -> Gateway {
+        let function = |name: &&str| {
+            let command = "command: [python3, runtime.py]";
+            format!("  {name}: {{runtime: provided, {command}{more}}}\n")
+        };
+        let functions: String = names.iter().map(function).collect();
+        let settings = format!(
+            "listeners: [{{address: 127.0.0.1:0}}]\nworkers: 1\naccessLog: {{path: access.log}}\n\
+             lambda: {{address: 127.0.0.1:0, region: eu-west-3}}\nfunctions:\n{functions}"
+        );
+        let runtime = include_str!("runtime.py");
+        Gateway::from_files(&[("sluicegate.yaml", &settings), ("runtime.py", runtime)])
+    }
+
+    /// The address that serves functions only.
+    pub fn functions(&self) -> SocketAddr {
+        self.server.as_ref().unwrap().addresses()[1].0
+    }
+
+    /// Lets a function go on that waits for a file of this name.
+    pub fn let_go(&self, name: &str) {
+        fs::write(self.directory.join(name), "").unwrap();
+    }
+
+    /// Waits until a function has written a file of this name.
+    pub async fn touched(&self, name: &str) {
+        super::within(async {
+            while !self.directory.join(name).exists() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await;
+    }
+
     /// A gateway from files, the first of which is its configuration.
     pub fn from_files(files: &[(&str, &str)]) -> Gateway {
         static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -174,7 +210,16 @@ impl Drop for Gateway {
     fn drop(&mut self) {
         if let Some(server) = self.server.take() {
             server.conductor().advance(Phase::Cut);
+            let shared = server.shared().clone();
             server.join();
+            if !shared.functions.is_empty() {
+                // A runtime may not be blocked on from within another.
+                let stopping = std::thread::spawn(move || {
+                    let waiting = tokio::runtime::Runtime::new().unwrap();
+                    waiting.block_on(async { super::within(shared.stop()).await });
+                });
+                let _ = stopping.join();
+            }
         }
         let _ = fs::remove_dir_all(&self.directory);
     }

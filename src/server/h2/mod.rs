@@ -1,5 +1,7 @@
 //! HTTP/2 connections, through hyper, with each stream under its own clocks.
 
+mod head;
+
 use std::{
     convert::Infallible,
     future::{Future, poll_fn},
@@ -16,19 +18,13 @@ use std::{
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Request as HttpRequest, Response, StatusCode, Version,
-    header,
+    HeaderMap, HeaderName, HeaderValue, Request as HttpRequest, Response, StatusCode, header,
 };
 use http_body::{Body, Frame, SizeHint};
 use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 
-use super::{
-    Origin,
-    client_stream::ClientStream,
-    gate::{expects_continue, target_fault},
-    registry::Entry,
-};
+use super::{Origin, client_stream::ClientStream, gate::Sizes, registry::Entry};
 use crate::{
     gateway::{
         Request,
@@ -36,19 +32,12 @@ use crate::{
     },
     stream::{
         clocks::{Clocks, Waiting},
-        request_body::{RequestBody, fields_of},
+        request_body::RequestBody,
         source::Cut,
         timer::LazyTimer,
         watchdog::Watchdog,
     },
-    types::{
-        clock::Tick,
-        fault::{Fault, FaultKind},
-        fields::Fields,
-        head::RequestHead,
-        known::Known,
-        target::{Target, TargetFault, check_authority},
-    },
+    types::{clock::Tick, fields::Fields, known::Known},
 };
 
 tokio::task_local! {
@@ -173,7 +162,12 @@ async fn serve_stream(
     let (parts, body) = request.into_parts();
     let gateway = &origin.service.gateway;
     let peer = origin.peer.clone();
-    let reply = match head(&parts, origin.service.http.header) {
+    let http = &origin.service.http;
+    let sizes = Sizes {
+        line: http.request_line,
+        fields: http.header,
+    };
+    let reply = match head::read(&parts, sizes) {
         Ok((head, length)) => {
             let body = RequestBody::from_http2(body, length);
             gateway
@@ -188,83 +182,6 @@ async fn serve_stream(
         Err((fault, head)) => gateway.refuse(*head, peer, clocks, fault),
     };
     into_response(reply)
-}
-
-/// The head as the pipeline wants it, and the body's length. HTTP/2 has its own ways to be ambiguous; all end here.
-fn head(
-    parts: &http::request::Parts,
-    most: usize,
-) -> Result<(RequestHead, Option<u64>), (Fault, Box<RequestHead>)> {
-    let target = parts
-        .uri
-        .path_and_query()
-        .map_or("", http::uri::PathAndQuery::as_str);
-    let mut head = RequestHead::unreadable();
-    head.method = parts.method.clone();
-    head.version = Version::HTTP_2;
-    let fail = |fault: Fault, head: &RequestHead| (fault, Box::new(head.clone()));
-    match Target::parse(&parts.method, target.as_bytes()) {
-        Ok((target, None)) => head.target = target,
-        Ok(_) => return Err(fail(target_fault(&TargetFault::Form), &head)),
-        Err(fault) => return Err(fail(target_fault(&fault), &head)),
-    }
-    if parts.method == http::Method::CONNECT {
-        let fault = Fault::because(FaultKind::BadHead, "bad_method", "CONNECT isn't served");
-        return Err(fail(fault, &head));
-    }
-    let size: usize = parts
-        .headers
-        .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 4)
-        .sum();
-    if size > most {
-        let fault = Fault::new(
-            FaultKind::HeadTooLarge,
-            format!("the header is larger than {most} bytes"),
-        );
-        return Err(fail(fault, &head));
-    }
-    head.authority = authority(parts).map_err(|fault| fail(target_fault(&fault), &head))?;
-    head.fields = fields(&parts.headers);
-    expects_continue(&head.fields).map_err(|fault| fail(fault, &head))?;
-    let length = parts
-        .headers
-        .get(header::CONTENT_LENGTH)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
-    Ok((head, length))
-}
-
-/// `:authority`, with which a `Host` must agree.
-fn authority(parts: &http::request::Parts) -> Result<Box<str>, TargetFault> {
-    let mut hosts = parts.headers.get_all(header::HOST).iter();
-    let host = hosts
-        .next()
-        .map(|host| host.to_str().map_err(|_| TargetFault::Host))
-        .transpose()?;
-    let authority = parts.uri.authority().map(http::uri::Authority::as_str);
-    let agree = authority
-        .zip(host)
-        .is_none_or(|(authority, host)| authority.eq_ignore_ascii_case(host));
-    let said = authority
-        .or(host)
-        .filter(|_| agree && hosts.next().is_none())
-        .ok_or(TargetFault::Host)?;
-    check_authority(said)?;
-    Ok(said.into())
-}
-
-/// Fields, with the cookie crumbs that HTTP/2 clients make put together again (RFC 9113, section 8.2.3).
-fn fields(map: &HeaderMap) -> Fields {
-    let mut fields = fields_of(map);
-    if map.get_all(header::COOKIE).iter().count() > 1 {
-        let crumbs: Vec<&[u8]> = map
-            .get_all(header::COOKIE)
-            .iter()
-            .map(HeaderValue::as_bytes)
-            .collect();
-        fields.set(b"cookie", &crumbs.join(&b"; "[..]));
-    }
-    fields
 }
 
 fn into_response(mut reply: Reply) -> Response<ReplyBody> {

@@ -389,6 +389,34 @@ async fn at_the_limit_of_a_shutdown_streams_are_cut_as_drained() {
 }
 
 #[tokio::test]
+async fn an_operator_ends_one_stream_and_not_its_neighbour() {
+    let backend = Backend::start().await;
+    let gateway = gateway(&backend, "timeoutInMillis: 60000");
+    let admin = gateway.admin().await;
+    let mut client = connect(&gateway).await;
+    let (one, _) = send(&mut client, get("/one"), true).await;
+    let (mut conn, _) = backend.request().await;
+    conn.write(CHUNKED).await;
+    let one = within(one).await.unwrap();
+    let (other, _) = send(&mut client, get("/other"), true).await;
+    let (mut neighbour, _) = backend.request().await;
+    neighbour.write(CHUNKED).await;
+    let mut other = within(other).await.unwrap().into_body();
+    let id = one.headers()["x-amzn-requestid"].to_str().unwrap();
+    let ask = format!("DELETE /streams/{id} HTTP/1.1\r\nHost: {admin}\r\n\r\n");
+    assert_eq!(status(&Client::ask(admin, &ask).await.0), 202);
+    let end = within(one.into_body().data()).await.unwrap().unwrap_err();
+    assert!(end.is_reset(), "{end}");
+    conn.is_closed().await;
+    assert_eq!(gateway.record().await["outcome"], "terminated");
+    neighbour.write("2\r\nhi\r\n0\r\n\r\n").await;
+    assert_eq!(within(other.data()).await.unwrap().unwrap(), "hi");
+    // The end may come with an empty frame.
+    let end = within(other.data()).await;
+    assert!(end.is_none_or(|data| data.unwrap().is_empty()));
+}
+
+#[tokio::test]
 async fn without_h2c_the_preface_is_refused_and_with_it_http1_still_works() {
     let backend = Backend::start()
         .await

@@ -65,14 +65,8 @@ fn requests(page: &mut Page, routes: &Routes) {
         Kind::Gauge,
         "Requests of STREAM integrations under way.",
     );
-    for (route, shards) in routes.iter().filter(|(route, _)| !route.is_none()) {
+    for (route, shards) in routes {
         page.value(&route.labels(), open(shards));
-    }
-}
-
-impl Route {
-    fn is_none(&self) -> bool {
-        &*self.resource == Route::NONE
     }
 }
 

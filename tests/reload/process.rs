@@ -175,7 +175,7 @@ impl Process {
     pub async fn ask_admin(&self, what: &str) -> (String, String) {
         Client::ask(
             self.admin,
-            &format!("{what} HTTP/1.1\r\nHost: admin\r\n\r\n"),
+            &format!("{what} HTTP/1.1\r\nHost: localhost\r\n\r\n"),
         )
         .await
     }
@@ -309,7 +309,7 @@ impl Load {
         for _ in 0..count {
             let (answered, is_over) = (load.answered.clone(), load.is_over.clone());
             let took = load.took.clone();
-            let request = format!("GET {path} HTTP/1.1\r\nHost: test\r\n\r\n");
+            let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
             load.clients.push(tokio::spawn(async move {
                 let mut client = None;
                 while !is_over.load(Relaxed) {

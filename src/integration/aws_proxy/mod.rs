@@ -225,11 +225,7 @@ impl AwsProxy {
         ))
     }
 
-    async fn prelude(
-        &self,
-        output: &mut Output,
-        clocks: &Clocks,
-    ) -> Result<Metadata, Fault> {
+    async fn prelude(&self, output: &mut Output, clocks: &Clocks) -> Result<Metadata, Fault> {
         let mut parser = prelude::Parser::default();
         loop {
             let piece = match next_piece(output, clocks).await {

@@ -132,6 +132,7 @@ pub struct Lambda {
     /// An address of its own for the Invoke API and function URLs, for SDKs and tools. Default: none.
     pub address: Option<String>,
     /// Whether the Invoke API and function URLs are served on the gateway's listeners, too. Whoever reaches a listener can
-    /// then invoke every function. Default: only on listeners with a loopback address.
+    /// then invoke every function. Default: only on listeners with a loopback address, and not where `proxyProtocol` or
+    /// `trustedHops` tell of a proxy before it.
     pub on_listeners: Option<bool>,
 }

@@ -24,6 +24,8 @@ use table::Table;
 
 /// How often the list is drawn anew.
 const REFRESH: Duration = Duration::from_secs(1);
+/// How long it has to end once it was told to.
+const PATIENCE: Duration = Duration::from_millis(500);
 /// How often it is looked whether somebody has told it to end by a signal.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -84,6 +86,10 @@ fn await_signals() -> std::io::Result<()> {
             }
         });
         IS_TOLD.store(true, Relaxed);
+        // A terminal that is gone may never give the other thread back.
+        thread::sleep(PATIENCE);
+        drop(Screen);
+        std::process::exit(0);
     })?;
     Ok(())
 }

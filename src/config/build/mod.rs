@@ -69,15 +69,6 @@ pub fn load(path: &Path, overrides: &Overrides) -> Loaded {
     Loaded { model, diagnostics }
 }
 
-/// Reads a configuration from a text, whose paths are relative to the current directory.
-pub fn load_text(name: &str, text: &str, overrides: &Overrides) -> Loaded {
-    let mut diagnostics = Diagnostics::default();
-    let file = File::parse(&name.into(), text, &mut diagnostics);
-    let model = file.and_then(|file| read(&file, PathBuf::new(), overrides, &mut diagnostics));
-    let model = model.filter(|_| !diagnostics.is_fatal());
-    Loaded { model, diagnostics }
-}
-
 fn read(
     file: &File,
     base: PathBuf,

@@ -40,15 +40,6 @@ pub struct Model {
 }
 
 impl Model {
-    /// The same gateway, keeping no records.
-    #[must_use]
-    pub fn without_access_log(mut self) -> Model {
-        self.access_log.sink = LogSink::None;
-        self
-    }
-}
-
-impl Model {
     /// Access logs whose format nobody chose become lines that are short enough for a terminal.
     pub fn read_by_people(&mut self) {
         let own = self

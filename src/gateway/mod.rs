@@ -94,6 +94,7 @@ impl Gateway {
     }
 }
 
+/// Futures that not every request needs are boxed: this one is moved with each request, and moving takes time.
 async fn dispatch(
     snapshot: &Snapshot,
     record: &mut Record,
@@ -115,10 +116,10 @@ async fn dispatch(
             let policy = proxy.policy();
             record.context_mut().integration.transfer_mode = Some(policy.mode.logged());
             record.go_live(clocks);
-            let called = proxy.call(record.context_mut(), body, clocks).await?;
-            transfer::of_function(api, proxy, record, called, clocks).await
+            let called = Box::pin(proxy.call(record.context_mut(), body, clocks)).await?;
+            Box::pin(transfer::of_function(api, proxy, record, called, clocks)).await
         }
-        Integration::Mock(mock) => answer_mock(mock, record.context(), body).await,
+        Integration::Mock(mock) => Box::pin(answer_mock(mock, record.context(), body)).await,
         Integration::Unusable(why) => Err(Fault::new(FaultKind::Misconfigured, why.clone())),
     }
 }

@@ -167,31 +167,32 @@ fn find<'a>(snapshot: &'a Snapshot, record: &mut Record) -> Result<(&'a Api, &'a
         Found::Method { api, method, .. } => (*api, Some(*method)),
         Found::NoRoute { api } | Found::Climbs { api } => (*api, None),
     };
-    let no_route = Fault::new(
-        FaultKind::NoRoute,
-        format!("no resource matches `{} {path}`", context.method),
-    );
-    let climbs = Fault::because(
-        FaultKind::BadHead,
-        "climbs",
-        "the path's dot segments climb above the API's base path",
-    );
     let Some(api) = snapshot.apis.get(api) else {
-        return Err(no_route);
+        return Err(no_route(context));
     };
     record.belongs_to(&api.access_log, api.execution_log);
     record.context_mut().site = Some(api.site.clone());
     if matches!(found, Found::Climbs { .. }) {
-        return Err(climbs);
+        return Err(Fault::because(
+            FaultKind::BadHead,
+            "climbs",
+            "the path's dot segments climb above the API's base path",
+        ));
     }
     let Some(route) = method.and_then(|method| api.routes.get(method)) else {
-        return Err(no_route);
+        return Err(no_route(record.context()));
     };
     record.context_mut().resource = Some(route.resource.clone());
     if let Found::Method { parameters, .. } = found {
         record.context_mut().parameters = parameters;
     }
     Ok((api, route))
+}
+
+fn no_route(context: &Context) -> Fault {
+    let path = context.head.target.path();
+    let detail = format!("no resource matches `{} {path}`", context.method);
+    Fault::new(FaultKind::NoRoute, detail)
 }
 
 async fn answer_mock(

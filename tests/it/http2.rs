@@ -398,7 +398,7 @@ async fn at_the_limit_of_a_shutdown_streams_are_cut_as_drained() {
 async fn an_operator_ends_one_stream_and_not_its_neighbour() {
     let backend = Backend::start().await;
     let gateway = gateway(&backend, "timeoutInMillis: 60000");
-    let admin = gateway.admin().await;
+    let admin = gateway.admin();
     let mut client = connect(&gateway).await;
     let (one, _) = send(&mut client, get("/one"), true).await;
     let (mut conn, _) = backend.request().await;

@@ -72,7 +72,7 @@ fn model(listen: Option<&str>, document: &str) -> Result<Model, String> {
     let overrides = Overrides {
         listen: listen.map(ToOwned::to_owned),
         workers: Some(1),
-        watch: false,
+        ..Overrides::default()
     };
     let loaded = load_text("the demo's document", document, &overrides);
     let model = loaded

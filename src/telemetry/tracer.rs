@@ -98,7 +98,10 @@ impl Tracer {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{telemetry::testing::context, types::known::Known};
+    use crate::{
+        telemetry::testing::context,
+        types::{fields::Fields, known::Known},
+    };
 
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0";
 
@@ -122,7 +125,7 @@ mod tests {
     fn chance_takes_its_share_and_the_same_traces_each_time() {
         let (half, _spans) = Tracer::new(0.5);
         let (third, _spans) = Tracer::new(0.3);
-        let traces = (0..4000).map(|_| Asked::of(&Default::default(), b"").trace);
+        let traces = (0..4000).map(|_| Asked::of(&Fields::default(), b"").trace);
         let traces: Vec<TraceId> = traces.collect();
         let taken = traces.iter().filter(|trace| half.chooses(trace)).count();
         assert!((1700..2300).contains(&taken), "{taken}");

@@ -100,7 +100,7 @@ mod tests {
     use super::*;
     use crate::{
         telemetry::testing::context,
-        types::{fields::Fields, known::Known},
+        types::{fields::Fields, known::Known, outcome::Outcome},
     };
 
     const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0";
@@ -152,6 +152,7 @@ mod tests {
         let (tracer, mut spans) = Tracer::new(1.0);
         let mut context = context("");
         assert!(tracer.begin(&mut context));
+        context.end = Some((Outcome::Complete, context.opened));
         for _ in 0..MOST_WAITING + 3 {
             tracer.end(&context);
         }

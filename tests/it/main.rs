@@ -36,3 +36,5 @@ mod paths;
 mod shutdown;
 mod streaming;
 mod tls;
+#[cfg(feature = "otel")]
+mod tracing;

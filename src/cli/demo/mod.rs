@@ -83,7 +83,7 @@ fn model(listen: Option<&str>, files: &Files) -> Result<Model, String> {
     let overrides = Overrides {
         listen: listen.map(ToOwned::to_owned),
         workers: Some(1),
-        watch: false,
+        ..Overrides::default()
     };
     let loaded = load(&files.configuration(), &overrides);
     loaded

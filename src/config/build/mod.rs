@@ -19,6 +19,7 @@ mod request_parameters;
 mod settings;
 mod text;
 mod tls;
+mod tracing;
 mod truststore;
 mod vpc_links;
 
@@ -36,6 +37,8 @@ use super::{
     openapi::looks_like_definition,
     schema::settings_schema,
 };
+
+pub use self::tracing::TracingVariables;
 
 /// A configuration that was read.
 #[derive(Debug)]
@@ -55,6 +58,8 @@ pub struct Overrides {
     pub workers: Option<usize>,
     /// Whether the files are watched, whatever the file says.
     pub watch: bool,
+    /// What the variables of OpenTelemetry say.
+    pub tracing: TracingVariables,
 }
 
 /// Reads a `sluicegate.yaml` or a bare OpenAPI document; `-` is standard input.

@@ -9,6 +9,8 @@ pub mod gateway;
 pub mod guard;
 pub mod integration;
 pub mod lambda;
+#[cfg(feature = "otel")]
+pub mod otlp;
 pub mod route;
 pub mod server;
 pub mod stream;

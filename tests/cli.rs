@@ -35,6 +35,10 @@ fn sluicegate(arguments: &[&str]) -> Command {
         "SLUICEGATE_LISTEN",
         "SLUICEGATE_WORKERS",
         "RUST_LOG",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_TRACES_SAMPLER_ARG",
+        "OTEL_SERVICE_NAME",
+        "OTEL_SDK_DISABLED",
     ] {
         command.env_remove(name);
     }
@@ -352,6 +356,66 @@ fn serve_answers_and_stops_on_sigterm() {
     running.signal("INT");
     running.line_with("stopped");
     assert_eq!(running.exit_status(), Some(0));
+}
+
+/// The first batch of spans that comes to `collector`, answered.
+#[cfg(feature = "otel")]
+fn spans(collector: &TcpListener) -> String {
+    let (mut tcp, _) = collector.accept().unwrap();
+    tcp.set_read_timeout(Some(GUARD)).unwrap();
+    let mut read = Vec::new();
+    while !read.ends_with(b"]}]}]}") {
+        let mut some = [0; 4096];
+        let count = tcp.read(&mut some).unwrap();
+        assert!(count > 0, "{}", String::from_utf8_lossy(&read));
+        read.extend_from_slice(&some[..count]);
+    }
+    tcp.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")
+        .unwrap();
+    String::from_utf8(read).unwrap()
+}
+
+#[cfg(feature = "otel")]
+#[test]
+fn the_environment_names_a_collector_and_the_last_spans_reach_it() {
+    let files = Files::new("otel", &[("api.yaml", GOOD)]);
+    let collector = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = collector.local_addr().unwrap();
+    let (said, taken) = mpsc::channel();
+    std::thread::spawn(move || said.send(spans(&collector)));
+    let mut command = sluicegate(&["serve", &files.path("api.yaml")]);
+    command
+        .env("SLUICEGATE_LISTEN", "127.0.0.1:0")
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{address}/"))
+        .env("OTEL_SERVICE_NAME", "by-the-environment");
+    let running = Running::start(command);
+    assert!(running.get("/ping").starts_with("HTTP/1.1 200 "));
+    // Spans gather for longer than the end takes.
+    running.signal("INT");
+    running.line_with("stopped");
+    assert_eq!(running.exit_status(), Some(0));
+    let spans = taken.recv_timeout(GUARD).unwrap();
+    for part in ["POST /v1/traces ", "by-the-environment", "\"GET /ping\""] {
+        assert!(spans.contains(part), "{part} isn't in {spans}");
+    }
+}
+
+#[cfg(feature = "otel")]
+#[test]
+fn a_variable_that_cant_be_used_keeps_it_from_starting() {
+    let files = Files::new("otel-odd", &[("api.yaml", GOOD)]);
+    for (name, value) in [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318"),
+        ("OTEL_TRACES_SAMPLER_ARG", "often"),
+    ] {
+        let mut command =
+            sluicegate(&["serve", "--listen", "127.0.0.1:0", &files.path("api.yaml")]);
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9");
+        let output = command.env(name, value).output().unwrap();
+        let said = err(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(name) && said.contains(value), "{said}");
+    }
 }
 
 #[test]

@@ -110,7 +110,7 @@ impl<'a> Reference<'a> {
         match kind {
             "string" => ("text".to_owned(), None),
             "boolean" => ("`true` or `false`".to_owned(), None),
-            "integer" => (range(resolved), None),
+            "integer" | "number" => (range(resolved), None),
             "array" => match self.kind(&resolved["items"]) {
                 (_, Some(_)) => ("list".to_owned(), Some(("[]", &resolved["items"]))),
                 (kind, None) => (format!("list of {kind}"), None),
@@ -163,7 +163,8 @@ fn words(schema: &Value) -> Option<String> {
 }
 
 fn range(schema: &Value) -> String {
-    match (schema["minimum"].as_u64(), schema["maximum"].as_u64()) {
+    let bound = |name: &str| schema[name].as_f64().map(|bound| bound as u64);
+    match (bound("minimum"), bound("maximum")) {
         (Some(least), Some(most)) => format!("{least} to {most}"),
         (Some(least), None) if least > 0 => format!("number, at least {least}"),
         _ => "a number".to_owned(),
@@ -238,6 +239,7 @@ fn every_metric_is_explained_and_no_other() {
     let sources = [
         "src/telemetry/metrics/write.rs",
         "src/telemetry/metrics/process.rs",
+        "src/telemetry/metrics/spans.rs",
         "src/admin/metrics.rs",
     ];
     let code: String = sources

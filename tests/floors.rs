@@ -21,7 +21,7 @@ const FLOORS: [&[&str]; 8] = [
         "telemetry",
         "validate",
     ],
-    &["integration", "guard"],
+    &["integration", "guard", "otlp"],
     &["gateway"],
     &["server", "admin"],
     &["cli"],

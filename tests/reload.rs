@@ -40,6 +40,7 @@ use rustls::{
 };
 use sluicegate::{
     config::{build::Overrides, load, render::render},
+    gateway::snapshot::Shared,
     server::run::Server,
     types::lifecycle::Phase,
 };
@@ -326,7 +327,8 @@ async fn functions_and_targets_that_stay_are_the_same_ones() {
         let settings = format!(
             "listeners: [{{address: 127.0.0.1:0}}]\nworkers: 1\naccessLog: {{path: none}}\napis: [{{definition: api.yaml}}]\n\
              functions:\n  kept: {{endpoint: 'http://127.0.0.1:9', functionUrlConfig: {{cors: {{maxAge: {age}}}}}}}\n  {other}: {{endpoint: 'http://127.0.0.1:9'}}\n\
-             vpcLinks:\n  kept: {{targets: ['http://127.0.0.1:9', 'http://127.0.0.1:10']}}\n"
+             vpcLinks:\n  kept: {{targets: ['http://127.0.0.1:9', 'http://127.0.0.1:10']}}\n\
+             tracing: {{otlpEndpoint: 'http://127.0.0.1:9'}}\n"
         );
         fs::write(directory.join("sluicegate.yaml"), settings).unwrap();
         let loaded = load(&directory.join("sluicegate.yaml"), &Overrides::default());
@@ -351,6 +353,8 @@ async fn functions_and_targets_that_stay_are_the_same_ones() {
     assert!(Arc::ptr_eq(&before.groups["kept"], &after.groups["kept"]));
     let names: Vec<&str> = after.functions.keys().map(AsRef::as_ref).collect();
     assert_eq!(names, ["after", "kept"]);
+    let tracer = |shared: &Shared| shared.tracer.as_ref().map(Arc::as_ptr);
+    assert_eq!(tracer(&before), tracer(&after));
     // Nobody but the test holds what is gone, so that it ends with its last invocation.
     assert_eq!(Arc::strong_count(&before.functions["before"]), 1);
     server.conductor().advance(Phase::Cut);

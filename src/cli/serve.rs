@@ -23,7 +23,7 @@ use super::{
 use crate::{
     admin::{Admin, Current},
     config::{
-        build::{Loaded, Overrides},
+        build::{Loaded, Overrides, TracingVariables},
         codes::Severity,
         diagnostics::Diagnostics,
         model::{Model, Shutdown},
@@ -61,6 +61,7 @@ pub(super) fn run(serve: &Serve) -> ExitCode {
             listen: serve.listen.clone(),
             workers: serve.workers.map(|count| count as usize),
             watch: serve.watch,
+            tracing: TracingVariables::from_env(),
         },
         is_strict: serve.strict,
         is_for_people: stdout().is_terminal(),

@@ -102,6 +102,7 @@ codes! {
     W122 Warning "a method that API Gateway doesn't import";
     W123 Warning "a value that a stage or an environment can't keep";
     W124 Warning "a MOCK without a status";
+    W125 Warning "traces that this build can't send";
 }
 
 impl Code {

@@ -105,6 +105,7 @@ impl Gateway {
     }
 }
 
+/// Futures that not every request needs are boxed: this one is moved with each request, and moving takes time.
 async fn dispatch(
     snapshot: &Snapshot,
     record: &mut Record,
@@ -126,10 +127,10 @@ async fn dispatch(
             let policy = proxy.policy();
             record.context_mut().integration.transfer_mode = Some(policy.mode.logged());
             record.go_live(clocks);
-            let called = proxy.call(record.context_mut(), body, clocks).await?;
-            transfer::of_function(api, proxy, record, called, clocks).await
+            let called = Box::pin(proxy.call(record.context_mut(), body, clocks)).await?;
+            Box::pin(transfer::of_function(api, proxy, record, called, clocks)).await
         }
-        Integration::Mock(mock) => answer_mock(mock, record.context(), body).await,
+        Integration::Mock(mock) => Box::pin(answer_mock(mock, record.context(), body)).await,
         Integration::Unusable(why) => Err(Fault::new(FaultKind::Misconfigured, why.clone())),
     }
 }
@@ -177,26 +178,21 @@ fn find<'a>(snapshot: &'a Snapshot, record: &mut Record) -> Result<(&'a Api, &'a
         Found::Method { api, method, .. } => (*api, Some(*method)),
         Found::NoRoute { api } | Found::Climbs { api } => (*api, None),
     };
-    let no_route = Fault::new(
-        FaultKind::NoRoute,
-        format!("no resource matches `{} {path}`", context.method),
-    );
-    let climbs = Fault::because(
-        FaultKind::BadHead,
-        "climbs",
-        "the path's dot segments climb above the API's base path",
-    );
     let Some(api) = snapshot.apis.get(api) else {
-        return Err(no_route);
+        return Err(no_route(context));
     };
     record.belongs_to(&api.access_log, api.execution_log);
     record.count_in(&api.unmatched);
     record.context_mut().site = Some(api.site.clone());
     if matches!(found, Found::Climbs { .. }) {
-        return Err(climbs);
+        return Err(Fault::because(
+            FaultKind::BadHead,
+            "climbs",
+            "the path's dot segments climb above the API's base path",
+        ));
     }
     let Some(route) = method.and_then(|method| api.routes.get(method)) else {
-        return Err(no_route);
+        return Err(no_route(record.context()));
     };
     record.context_mut().resource = Some(route.resource.clone());
     record.count_in(&route.counts);
@@ -204,6 +200,12 @@ fn find<'a>(snapshot: &'a Snapshot, record: &mut Record) -> Result<(&'a Api, &'a
         record.context_mut().parameters = parameters;
     }
     Ok((api, route))
+}
+
+fn no_route(context: &Context) -> Fault {
+    let path = context.head.target.path();
+    let detail = format!("no resource matches `{} {path}`", context.method);
+    Fault::new(FaultKind::NoRoute, detail)
 }
 
 async fn answer_mock(

@@ -1,6 +1,6 @@
 //! One immutable configuration, ready to serve: built once per worker, so that no two workers share a counter.
 
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use tokio::runtime::Handle;
 
@@ -23,6 +23,7 @@ use crate::{
     telemetry::{
         metrics::{self, Shard},
         record::{AccessLog, Record},
+        tracer::Tracer,
         writer::{Output, sink},
     },
     types::{
@@ -39,7 +40,12 @@ pub struct Shared {
     pub groups: BTreeMap<String, Arc<Group>>,
     /// Functions by name.
     pub functions: BTreeMap<Box<str>, Arc<Function>>,
+    /// Who makes spans of requests, if anybody takes them.
+    pub tracer: Option<Arc<Tracer>>,
 }
+
+/// How long the last spans have on their way to the collector.
+const LAST_SPANS: Duration = Duration::from_secs(2);
 
 impl Shared {
     /// The shared parts of a model. `control` is where functions are looked after.
@@ -73,20 +79,41 @@ impl Shared {
             let made = kept(function).unwrap_or_else(|| Arc::new(make_function(function, control)));
             (function.name.clone(), made)
         };
+        let is_traced_as_before = before.is_some_and(|before| before.tracing == model.tracing);
+        let tracer = if is_traced_as_before {
+            self.tracer.clone()
+        } else {
+            start_tracer(model, control)
+        };
         Shared {
+            tracer,
             groups: model.vpc_links.iter().map(group).collect(),
             functions: model.functions.values().map(function).collect(),
         }
     }
 
-    /// Ends the processes of all functions.
+    /// Ends the processes of all functions, and sends what spans there are.
     pub async fn stop(&self) {
         let local = self.functions.values().filter_map(|it| match &it.target {
             Target::Local(local) => Some(local.stop()),
             Target::Remote(_) => None,
         });
         futures_util::future::join_all(local).await;
+        if let Some(tracer) = &self.tracer {
+            tracer.flush(LAST_SPANS).await;
+        }
     }
+}
+
+#[cfg(feature = "otel")]
+fn start_tracer(model: &Model, control: &Handle) -> Option<Arc<Tracer>> {
+    let tracing = model.tracing.as_ref()?;
+    Some(crate::otlp::start(tracing, control))
+}
+
+#[cfg(not(feature = "otel"))]
+fn start_tracer(_: &Model, _: &Handle) -> Option<Arc<Tracer>> {
+    None
 }
 
 fn make_function(function: &model::Function, control: &Handle) -> Function {
@@ -115,6 +142,8 @@ pub struct Snapshot {
     pub fronts: Fronts,
     /// Counts of requests that reach no API.
     pub stray: Arc<Shard>,
+    /// Who makes spans of requests, if anybody takes them.
+    pub tracer: Option<Arc<Tracer>>,
 }
 
 /// An API.
@@ -191,12 +220,17 @@ impl Snapshot {
             identity,
             fronts: Fronts::new(model, shared),
             stray: metrics::shard(metrics::Route::stray()),
+            tracer: shared.tracer.clone(),
         })
     }
 
     /// Opens the record of a request, of which nothing but its head is known.
     pub fn open(&self, context: Context) -> Record {
-        Record::open(context, self.access_log.clone(), self.stray.clone())
+        let mut record = Record::open(context, self.access_log.clone(), self.stray.clone());
+        if let Some(tracer) = &self.tracer {
+            record.trace(tracer);
+        }
+        record
     }
 }
 

@@ -65,7 +65,8 @@ pub(super) async fn pass_on(
                 .finishing_within(finish))
         }
         TransferMode::Buffered => {
-            let answer = buffer(api, policy, record, status, fields, body, clocks).await?;
+            let buffered = buffer(api, policy, record, status, fields, body, clocks);
+            let answer = Box::pin(buffered).await?;
             Ok(answer.announcing(announced))
         }
     }

@@ -16,8 +16,6 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-/// What the kernel may hold for a client that falls behind.
-const LOWAT: u32 = 128 * 1024;
 /// How long the last bytes of a cut response may take to leave.
 const LEAVE: Duration = Duration::from_secs(1);
 
@@ -34,10 +32,10 @@ pub trait ClientStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
         ready.is_some_and(|ready| ready.is_ok_and(tokio::io::Ready::is_read_closed))
     }
 
-    /// From now on the kernel holds little, so that "accepted" means accepted and memory stays bounded.
-    fn hold_little(&self) {
+    /// From now on the kernel takes no more while it holds this many bytes that it hasn't sent.
+    fn bound_unsent(&self, bytes: u32) {
         self.tcp()
-            .inspect(|tcp| drop(SockRef::from(tcp).set_tcp_notsent_lowat(LOWAT)));
+            .inspect(|tcp| drop(SockRef::from(tcp).set_tcp_notsent_lowat(bytes)));
     }
 
     /// Closing will reset the connection and drop what hasn't left.

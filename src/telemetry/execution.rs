@@ -75,6 +75,10 @@ pub fn tell(context: &Context, level: ExecutionLog) {
     let Some((outcome, _)) = context.end.filter(|_| level > ExecutionLog::Off) else {
         return;
     };
+    let is_usual = matches!(outcome, Outcome::Complete | Outcome::ClientLeft);
+    if is_usual && context.fault.is_none() && level < ExecutionLog::Info {
+        return;
+    }
     let id = context.request_id.as_str();
     let request = format_args!("{} {}", context.method, context.head.target.path());
     match &context.fault {

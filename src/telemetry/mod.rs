@@ -1,8 +1,13 @@
-//! What the gateway tells: one record per request, why requests fail, counts, live streams, and the program's own log.
+//! What the gateway tells: one record per request, why requests fail, counts, spans, live streams, and the program's own
+//! log.
 
 pub mod execution;
 pub mod live;
 pub mod log;
 pub mod metrics;
 pub mod record;
+pub mod span;
+#[cfg(test)]
+mod testing;
+pub mod tracer;
 pub mod writer;

@@ -6,6 +6,7 @@ use super::{
     execution,
     live::{self, Live},
     metrics::Shard,
+    tracer::Tracer,
     writer::Sink,
 };
 use crate::{
@@ -39,6 +40,8 @@ pub struct Record {
     level: ExecutionLog,
     counts: Arc<Shard>,
     live: Option<Live>,
+    /// Who takes its span, if it is traced.
+    tracer: Option<Arc<Tracer>>,
     /// Whether it counts as an open stream.
     is_stream: bool,
     is_closed: bool,
@@ -53,9 +56,15 @@ impl Record {
             level: ExecutionLog::Error,
             counts,
             live: None,
+            tracer: None,
             is_stream: false,
             is_closed: false,
         }
+    }
+
+    /// Traces the request from here on, if the caller or chance wants it.
+    pub fn trace(&mut self, tracer: &Arc<Tracer>) {
+        self.tracer = tracer.begin(&mut self.context).then(|| tracer.clone());
     }
 
     /// The request belongs to an API with its own log and level.
@@ -119,6 +128,9 @@ impl Record {
         self.counts.count(context);
         write_line(&self.log, context);
         execution::tell(context, self.level);
+        if let Some(tracer) = &self.tracer {
+            tracer.end(context);
+        }
     }
 }
 

@@ -12,11 +12,11 @@ use super::{
     head::RequestHead,
     ids::{ExtendedId, RequestId, is_trace_header, new_trace_root},
     known::Known,
-    outcome::Outcome,
+    outcome::{Outcome, Side},
     peer::Peer,
     site::{Resource, Site},
     target::split_port,
-    trace,
+    trace::{self, Span},
 };
 
 /// AWS bills each started 10 MiB of a response as one request.
@@ -37,6 +37,8 @@ pub struct Context {
     pub extended_id: ExtendedId,
     /// `X-Amzn-Trace-Id`: the client's if well-formed, else a root from its `traceparent`, else a new one.
     pub trace: SmallVec<[u8; 40]>,
+    /// The request's span, if it is traced.
+    pub span: Option<Box<Span>>,
     /// The client's connection.
     pub peer: Arc<Peer>,
     /// The client's address by the word of trusted proxies, if there are any.
@@ -127,6 +129,7 @@ impl Context {
             request_id: taken.unwrap_or_else(RequestId::random),
             extended_id: ExtendedId::random(),
             trace,
+            span: None,
             method: head.method.clone(),
             peer,
             told_ip: None,
@@ -187,6 +190,12 @@ impl Context {
     /// The host the client asked for, without its port.
     pub fn domain_name(&self) -> &str {
         split_port(&self.head.authority).0
+    }
+
+    /// Who is responsible for how the request ended, where that is somebody's fault.
+    pub fn side(&self) -> Option<Side> {
+        let of_fault = self.fault.as_ref().map(|fault| fault.kind.row().side);
+        of_fault.or_else(|| self.end?.0.side())
     }
 
     /// The trace id without `Root=`, as `$context.xrayTraceId`.

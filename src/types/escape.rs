@@ -2,8 +2,7 @@
 
 /// Appends `value` so that it can stand between the quotes of a JSON string. Bytes that aren't UTF-8 become `\u00XX`.
 pub fn json(out: &mut Vec<u8>, value: &[u8]) {
-    let plain = |byte: &u8| (b' '..0x7f).contains(byte) && !matches!(byte, b'"' | b'\\');
-    if value.iter().all(plain) {
+    if is_plain(value) {
         out.extend_from_slice(value);
         return;
     }
@@ -16,6 +15,27 @@ pub fn json(out: &mut Vec<u8>, value: &[u8]) {
         }
     }
 }
+
+/// Whether `value` can stand in a JSON string as it is.
+pub fn is_plain(value: &[u8]) -> bool {
+    let is_plain = |byte: &u8| PLAIN.get(usize::from(*byte)).copied();
+    value.iter().all(|byte| is_plain(byte).unwrap_or_default())
+}
+
+/// A look is faster than the comparisons: every record's texts are asked, byte by byte.
+#[expect(
+    clippy::indexing_slicing,
+    reason = "a byte is always below the table's length"
+)]
+static PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = b' ';
+    while byte < 0x7f {
+        plain[byte as usize] = !matches!(byte, b'"' | b'\\');
+        byte += 1;
+    }
+    plain
+};
 
 fn json_char(out: &mut Vec<u8>, character: char) {
     match character {

@@ -54,13 +54,13 @@ const GATEWAY_PREFIX: &[u8] = b"x-amzn-apigateway-";
 impl Known {
     /// Which known name this is, whatever its case.
     pub fn of(name: &[u8]) -> Known {
+        // The last bytes tell most names of one length apart.
+        let last = name.last().map(u8::to_ascii_lowercase);
         Self::with_length(name.len())
             .iter()
             .find(|(text, _)| {
                 let text = text.as_bytes();
-                // The last bytes tell most names of one length apart.
-                let last = |name: &[u8]| name.last().map(u8::to_ascii_lowercase);
-                last(name) == last(text) && name.eq_ignore_ascii_case(text)
+                text.last().copied() == last && name.eq_ignore_ascii_case(text)
             })
             .map_or_else(|| Self::by_prefix(name), |(_, known)| *known)
     }

@@ -207,18 +207,15 @@ pub fn is_direct(authority: &str) -> bool {
 
 /// An authority's host, brackets kept, and the text of its port.
 pub fn split_port(authority: &str) -> (&str, Option<&str>) {
-    let after_address = authority.rfind(']').map_or(0, |at| at + 1);
-    match authority
-        .get(after_address..)
-        .and_then(|rest| rest.rfind(':'))
-    {
-        Some(colon) => {
-            let at = after_address + colon;
-            (
-                authority.get(..at).unwrap_or_default(),
-                authority.get(at + 1..),
-            )
-        }
+    // Only an address in brackets has colons of its own. Bytes are searched: for so few this is faster than `rfind`.
+    let last = authority
+        .bytes()
+        .rposition(|byte| matches!(byte, b':' | b']'));
+    match last.filter(|at| authority.as_bytes().get(*at) == Some(&b':')) {
+        Some(at) => (
+            authority.get(..at).unwrap_or_default(),
+            authority.get(at + 1..),
+        ),
         None => (authority, None),
     }
 }

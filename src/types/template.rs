@@ -234,8 +234,7 @@ pub fn query_value<'a>(query: Option<&'a str>, name: &str) -> Option<&'a str> {
 }
 
 fn escape_from(out: &mut Vec<u8>, from: usize) {
-    let needs = |byte: &u8| !(b' '..0x7f).contains(byte) || matches!(byte, b'"' | b'\\');
-    if out.get(from..).is_some_and(|value| value.iter().any(needs)) {
+    if !escape::is_plain(out.get(from..).unwrap_or_default()) {
         let value = out.split_off(from);
         escape::json(out, &value);
     }

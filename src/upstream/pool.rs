@@ -18,8 +18,9 @@ use crate::types::clock::Tick;
 const IDLE: Duration = Duration::from_secs(55);
 /// A connection's life: a name that now means another address takes effect by then.
 const LIFE: Duration = Duration::from_secs(300);
-/// Idle connections per endpoint and worker.
-const MOST_IDLE: usize = 64;
+/// Idle connections per endpoint and worker. The one used last is used next, so that no more stay than were in use at
+/// once within [`IDLE`]: the bound is for backends that break this rhythm, not for bursts of HTTP/2 streams.
+const MOST_IDLE: usize = 512;
 /// How often a worker looks for idle connections to close.
 pub const SWEEP: Duration = Duration::from_secs(5);
 

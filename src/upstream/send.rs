@@ -43,7 +43,7 @@ pub async fn send(
                 "trying once more: {}",
                 failure.fault.detail
             );
-            attempt(destination, request, clocks, connect_limit, false).await
+            Box::pin(attempt(destination, request, clocks, connect_limit, false)).await
         }
         result => result,
     }
@@ -100,15 +100,15 @@ async fn call(
             return h1::exchange(connection, request, clocks).await;
         }
         if let Some(sender) = endpoint.tls.as_ref().and_then(|_| pool::http2(endpoint)) {
-            return sender.exchange(request).await;
+            return Box::pin(sender.exchange(request)).await;
         }
     }
     let stream = Box::pin(connect(endpoint, connect_limit)).await?;
     pool::count_opened();
     if stream.is_http2() {
-        let sender = Sender::open(stream, endpoint.clone()).await?;
+        let sender = Box::pin(Sender::open(stream, endpoint.clone())).await?;
         pool::share(endpoint, sender.clone());
-        return sender.exchange(request).await;
+        return Box::pin(sender.exchange(request)).await;
     }
     h1::exchange(Connection::new(stream, endpoint.clone()), request, clocks).await
 }

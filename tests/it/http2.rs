@@ -1,6 +1,12 @@
 //! HTTP/2: the same claims as over HTTP/1.1, and what HTTP/2 can get wrong by itself.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use bytes::Bytes;
 use h2::{
@@ -8,7 +14,7 @@ use h2::{
     client::{ResponseFuture, SendRequest},
 };
 use http::{HeaderMap, Request};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, sync::Barrier};
 
 use crate::support::{Backend, Client, Gateway, document, header, headers, proxy, status, within};
 
@@ -392,7 +398,7 @@ async fn at_the_limit_of_a_shutdown_streams_are_cut_as_drained() {
 async fn an_operator_ends_one_stream_and_not_its_neighbour() {
     let backend = Backend::start().await;
     let gateway = gateway(&backend, "timeoutInMillis: 60000");
-    let admin = gateway.admin().await;
+    let admin = gateway.admin();
     let mut client = connect(&gateway).await;
     let (one, _) = send(&mut client, get("/one"), true).await;
     let (mut conn, _) = backend.request().await;
@@ -433,4 +439,45 @@ async fn without_h2c_the_preface_is_refused_and_with_it_http1_still_works() {
     // A method that begins like the preface.
     let (head, _) = Client::ask(both.address, "PR / HTTP/1.1\r\nHost: test\r\n\r\n").await;
     assert_eq!(status(&head), 403);
+}
+
+#[tokio::test]
+async fn a_burst_of_streams_leaves_connections_for_the_next_burst() {
+    const CLIENTS: usize = 2;
+    const STREAMS: usize = 80;
+    let backend = Backend::start().await;
+    let gateway = gateway(&backend, "timeoutInMillis: 60000");
+    let opened = Arc::new(AtomicUsize::new(0));
+    let all_there = Arc::new(Barrier::new(CLIENTS * STREAMS));
+    let counted = opened.clone();
+    tokio::spawn(async move {
+        loop {
+            let mut conn = backend.accept().await;
+            let all_there = all_there.clone();
+            counted.fetch_add(1, Relaxed);
+            tokio::spawn(async move {
+                loop {
+                    conn.head().await;
+                    all_there.wait().await;
+                    conn.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+                        .await;
+                }
+            });
+        }
+    });
+    let mut clients = [connect(&gateway).await, connect(&gateway).await];
+    for _ in 0..2 {
+        let mut responses = Vec::new();
+        for client in &mut clients {
+            for _ in 0..STREAMS {
+                responses.push(send(client, get("/s"), true).await.0);
+            }
+        }
+        for response in responses {
+            let mut body = within(response).await.unwrap().into_body();
+            assert_eq!(within(body.data()).await.unwrap().unwrap(), "hi");
+            ends(&mut body).await;
+        }
+    }
+    assert_eq!(opened.load(Relaxed), CLIENTS * STREAMS);
 }

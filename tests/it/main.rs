@@ -37,3 +37,5 @@ mod paths;
 mod shutdown;
 mod streaming;
 mod tls;
+#[cfg(feature = "otel")]
+mod tracing;

@@ -100,7 +100,7 @@ async fn every_record_is_one_request_under_the_template_of_its_route() {
         .always("HTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok");
     let document = titled("Counted", &proxy("/things/{id+}", backend, ""));
     let gateway = Gateway::start("", &document);
-    let admin = gateway.admin().await;
+    let admin = gateway.admin();
     for path in ["/things/1", "/things/2/x", "/things/%7Bid%7D", "/nowhere"] {
         Client::get(gateway.address, path).await;
     }
@@ -145,7 +145,7 @@ async fn a_stream_is_open_until_it_ends_and_its_duration_is_no_requests() {
     let backend = Backend::start().await;
     let document = titled("Streamed", &proxy("/s", backend.address, STREAM));
     let gateway = Gateway::start("", &document);
-    let admin = gateway.admin().await;
+    let admin = gateway.admin();
     let api = r#"api="Streamed""#;
     let mut client = Client::connect(gateway.address).await;
     client.send("GET /s HTTP/1.1\r\nHost: a\r\n\r\n").await;
@@ -199,7 +199,7 @@ async fn an_operator_can_end_a_stream_and_its_record_says_so() {
     let backend = Backend::start().await;
     let document = titled("Ended", &proxy("/s", backend.address, STREAM));
     let gateway = Gateway::start("", &document);
-    let admin = gateway.admin().await;
+    let admin = gateway.admin();
     let mut client = Client::connect(gateway.address).await;
     client.send("GET /s HTTP/1.1\r\nHost: a\r\n\r\n").await;
     let (mut conn, _) = backend.request().await;
@@ -228,7 +228,7 @@ async fn a_request_that_is_ended_before_its_head_is_answered() {
     let backend = Backend::start().await;
     let document = titled("EndedEarly", &proxy("/s", backend.address, STREAM));
     let gateway = Gateway::start("", &document);
-    let admin = gateway.admin().await;
+    let admin = gateway.admin();
     let mut client = Client::connect(gateway.address).await;
     client.send("GET /s HTTP/1.1\r\nHost: a\r\n\r\n").await;
     let (mut conn, _) = backend.request().await;
@@ -253,7 +253,7 @@ async fn the_next_request_on_a_connection_is_not_ended_with_the_one_before() {
     let backend = Backend::start().await;
     let document = titled("KeptAlive", &proxy("/s", backend.address, STREAM));
     let gateway = Gateway::start("", &document);
-    let admin = gateway.admin().await;
+    let admin = gateway.admin();
     let mut client = Client::connect(gateway.address).await;
     client.send("GET /s HTTP/1.1\r\nHost: a\r\n\r\n").await;
     let (mut conn, _) = backend.request().await;
@@ -285,7 +285,7 @@ async fn what_is_told_of_the_configuration_holds_no_secret() {
         requestParameters: {integration.request.header.X-Key: \"'s3cret-header'\"}\n";
     let document = titled("Secrets", &format!("  /a:\n    get:\n{integration}"));
     let gateway = Gateway::from_files(&[("sluicegate.yaml", &settings), ("api.yaml", &document)]);
-    let admin = gateway.admin().await;
+    let admin = gateway.admin();
     for path in ["/config", "/routes", "/routes?method=GET&path=/a"] {
         let (head, body) = get(admin, path).await;
         assert_eq!(status(&head), 200);
@@ -308,7 +308,7 @@ async fn routes_are_explained_as_on_the_command_line() {
     let backend = "127.0.0.1:9".parse().unwrap();
     let paths = proxy("/a/{id}", backend, "") + &proxy("/{proxy+}", backend, "");
     let gateway = Gateway::start("", &titled("Explained", &paths));
-    let admin = gateway.admin().await;
+    let admin = gateway.admin();
     let told = get_json(admin, "/routes").await;
     assert_eq!(told["routes"].as_array().unwrap().len(), 2);
     let told = get_json(admin, "/routes?method=post&path=/a/7&host=x.example").await;
@@ -340,7 +340,7 @@ async fn routes_are_explained_as_on_the_command_line() {
 #[tokio::test]
 async fn health_is_told_to_anybody_and_the_rest_only_to_whoever_may_know() {
     let gateway = Gateway::streaming("127.0.0.1:9".parse().unwrap());
-    let admin = gateway.admin().await;
+    let admin = gateway.admin();
     let rebound = "GET /config HTTP/1.1\r\nHost: rebound.example\r\n\r\n";
     let mut client = Client::connect(admin).await;
     client.send(rebound).await;
@@ -372,7 +372,7 @@ async fn health_is_told_to_anybody_and_the_rest_only_to_whoever_may_know() {
 #[tokio::test]
 async fn whoever_runs_the_gateway_is_asked_to_drain_it() {
     let gateway = Gateway::streaming("127.0.0.1:9".parse().unwrap());
-    let admin = gateway.admin().await;
+    let admin = gateway.admin();
     assert_eq!(status(&call(admin, "POST /drain", "", "").await.0), 202);
     within(gateway.conductor().asked_to_stop()).await;
 }
@@ -387,7 +387,7 @@ async fn targets_and_pooled_connections_are_told() {
     let more = "connectionType: VPC_LINK\nconnectionId: seen";
     let document = titled("Targets", &proxy("/{proxy+}", backend, more));
     let gateway = Gateway::start(&settings, &document);
-    let admin = gateway.admin().await;
+    let admin = gateway.admin();
     Client::get(gateway.address, "/x").await;
     let page = get(admin, "/metrics").await.1;
     let link = r#"vpc_link="seen""#;
@@ -401,7 +401,7 @@ async fn targets_and_pooled_connections_are_told() {
 async fn calls_of_functions_without_an_api_are_counted_as_theirs() {
     let url = ", functionUrlConfig: {invokeMode: RESPONSE_STREAM}";
     let gateway = Gateway::with_functions(&["counted"], url);
-    let admin = gateway.admin().await;
+    let admin = gateway.admin();
     let ask = |path: &str| {
         let body =
             json!({"do": [["stream", "text/plain"], ["chunk", "a"], ["wait", "go"], ["end"]]});

@@ -1,5 +1,9 @@
 //! Streaming is sacred: what has arrived leaves, nothing waits for more, and an early end never looks complete.
 
+use std::time::Duration;
+
+use tokio::{io::AsyncWriteExt as _, time::timeout};
+
 use crate::support::{Backend, Client, End, Gateway, header, headers, status};
 
 const GET: &str = "GET /s HTTP/1.1\r\nHost: test\r\n\r\n";
@@ -282,4 +286,30 @@ async fn the_first_bytes_are_free_and_the_rest_is_held_to_its_rate() {
         (&record["outcome"], &record["responseLength"]),
         (&"complete".into(), &"2000000".into())
     );
+}
+
+#[tokio::test]
+async fn a_client_that_stops_reading_stops_the_backend_before_reads_grow() {
+    const TAKEN: usize = 1 << 20;
+    let backend = Backend::start().await;
+    let gateway = Gateway::streaming(backend.address);
+    let mut client = Client::narrow(gateway.address).await;
+    client.send(GET).await;
+    let (mut conn, _) = backend.request().await;
+    socket2::SockRef::from(&conn.stream)
+        .set_send_buffer_size(16 * 1024)
+        .unwrap();
+    conn.write("HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+        .await;
+    let mut written = 0;
+    let moment = Duration::from_millis(500);
+    while let Ok(result) = timeout(moment, conn.stream.write(&[b'x'; 16 * 1024])).await {
+        written += result.unwrap();
+        assert!(written < 3 * TAKEN, "the gateway takes it all");
+    }
+    client.vanish();
+    let record = gateway.record().await;
+    let sent: usize = record["responseLength"].as_str().unwrap().parse().unwrap();
+    // A megabyte of full reads is what makes reads larger.
+    assert!(sent > 0 && sent < TAKEN, "{sent} of {written}");
 }

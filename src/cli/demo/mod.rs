@@ -1,6 +1,7 @@
 //! `sluicegate demo`: a gateway, backends to go with it, and commands to try, without anything else installed.
 
 mod backends;
+mod files;
 mod screen;
 
 use std::{
@@ -10,6 +11,8 @@ use std::{
     time::Duration,
 };
 
+use files::{Files, Language};
+
 use super::{
     args::Demo,
     complain, print,
@@ -17,7 +20,7 @@ use super::{
 };
 use crate::{
     config::{
-        build::{Overrides, load_text},
+        build::{Overrides, load},
         model::Model,
         render::render,
     },
@@ -46,8 +49,16 @@ pub(super) fn run(demo: &Demo) -> ExitCode {
     };
     live::watch();
     live::keep_ended();
-    let code = match start(demo, &document) {
-        Ok(running) => serve_demo(running),
+    let language = Language::installed();
+    let files = match Files::write(&document, language) {
+        Ok(files) => files,
+        Err(error) => {
+            complain(&format!("error: can't write the demo's files: {error}\n"));
+            return ExitCode::from(1);
+        }
+    };
+    let code = match start(demo, &files) {
+        Ok(running) => serve_demo(running, language),
         Err(message) => {
             complain(&message);
             ExitCode::from(1)
@@ -59,34 +70,32 @@ pub(super) fn run(demo: &Demo) -> ExitCode {
 }
 
 /// Starts the gateway; on any free port if the usual one is taken and no other was asked for.
-fn start(demo: &Demo, document: &str) -> Result<Running, String> {
-    let first = serve::start(&model(demo.listen.as_deref(), document)?);
+fn start(demo: &Demo, files: &Files) -> Result<Running, String> {
+    let first = serve::start(&model(demo.listen.as_deref(), files)?);
     let second = match first {
-        Err(_) if demo.listen.is_none() => serve::start(&model(Some("127.0.0.1:0"), document)?),
+        Err(_) if demo.listen.is_none() => serve::start(&model(Some("127.0.0.1:0"), files)?),
         first => first,
     };
     second.map_err(|fault| format!("error: {fault}\n"))
 }
 
-fn model(listen: Option<&str>, document: &str) -> Result<Model, String> {
+fn model(listen: Option<&str>, files: &Files) -> Result<Model, String> {
     let overrides = Overrides {
         listen: listen.map(ToOwned::to_owned),
         workers: Some(1),
-        watch: false,
+        ..Overrides::default()
     };
-    let loaded = load_text("the demo's document", document, &overrides);
-    let model = loaded
+    let loaded = load(&files.configuration(), &overrides);
+    loaded
         .model
-        .ok_or_else(|| render(&loaded.diagnostics, false))?;
-    // The screen tells what happens, line by line.
-    Ok(model.without_access_log())
+        .ok_or_else(|| render(&loaded.diagnostics, false))
 }
 
-fn serve_demo(running: Running) -> ExitCode {
+fn serve_demo(running: Running, language: Option<Language>) -> ExitCode {
     let Some(address) = running.address() else {
         return ExitCode::from(1);
     };
-    print(&introduction(address));
+    print(&introduction(address, language));
     let is_terminal = stdout().is_terminal();
     let colour = is_terminal && std::env::var_os("NO_COLOR").is_none();
     let showing = std::thread::Builder::new()
@@ -98,7 +107,8 @@ fn serve_demo(running: Running) -> ExitCode {
     running.until_interrupted()
 }
 
-fn introduction(address: SocketAddr) -> String {
+fn introduction(address: SocketAddr, language: Option<Language>) -> String {
+    let function = function_lines(address, language);
     format!(
         "Sluicegate's demo runs on http://{address}, with backends of its own on this machine. Ctrl-C ends it.\n\
          Try these in another terminal, and watch the streams here:\n\n  \
@@ -111,8 +121,25 @@ fn introduction(address: SocketAddr) -> String {
          curl -i http://{address}/slow\n    \
          curl -iN http://{address}/head-first\n\n  \
          A backend that breaks off in the middle: never mistaken for the end\n    \
-         curl -N http://{address}/broken; echo \"curl says $?\"\n\n  \
+         curl -N http://{address}/broken; echo \"curl says $?\"\n\n{function}  \
          The document behind all this; while the demo runs, another gateway can serve it, too\n    \
          curl http://{address}/openapi.yaml | sluicegate serve --listen 127.0.0.1:0 -\n\n"
     )
+}
+
+/// What to try with the function, or what it takes to have one.
+fn function_lines(address: SocketAddr, language: Option<Language>) -> String {
+    let port = address.port();
+    match language {
+        Some(language) => format!(
+            "  A Lambda function in {}, run here: through the API, and by its function URL\n    \
+             curl -N http://{address}/function\n    \
+             curl -N http://words.lambda-url.localhost:{port}/\n\n",
+            language.name()
+        ),
+        None => {
+            "  A Lambda function would be here, too, if `node` or `python3` were on the PATH\n\n"
+                .to_owned()
+        }
+    }
 }

@@ -19,6 +19,7 @@ mod request_parameters;
 mod settings;
 mod text;
 mod tls;
+mod tracing;
 mod truststore;
 mod vpc_links;
 
@@ -36,6 +37,8 @@ use super::{
     openapi::looks_like_definition,
     schema::settings_schema,
 };
+
+pub use self::tracing::TracingVariables;
 
 /// A configuration that was read.
 #[derive(Debug)]
@@ -55,6 +58,8 @@ pub struct Overrides {
     pub workers: Option<usize>,
     /// Whether the files are watched, whatever the file says.
     pub watch: bool,
+    /// What the variables of OpenTelemetry say.
+    pub tracing: TracingVariables,
 }
 
 /// Reads a `sluicegate.yaml` or a bare OpenAPI document; `-` is standard input.
@@ -65,15 +70,6 @@ pub fn load(path: &Path, overrides: &Overrides) -> Loaded {
         let base = path.parent().map(Path::to_path_buf).unwrap_or_default();
         read(&file, base, overrides, &mut diagnostics)
     });
-    let model = model.filter(|_| !diagnostics.is_fatal());
-    Loaded { model, diagnostics }
-}
-
-/// Reads a configuration from a text, whose paths are relative to the current directory.
-pub fn load_text(name: &str, text: &str, overrides: &Overrides) -> Loaded {
-    let mut diagnostics = Diagnostics::default();
-    let file = File::parse(&name.into(), text, &mut diagnostics);
-    let model = file.and_then(|file| read(&file, PathBuf::new(), overrides, &mut diagnostics));
     let model = model.filter(|_| !diagnostics.is_fatal());
     Loaded { model, diagnostics }
 }

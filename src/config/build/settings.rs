@@ -61,6 +61,7 @@ impl Builder<'_> {
         };
         let apis = self.apis(definition, &shared);
         let instance_id = self.instance_id();
+        let tracing = self.tracing(&instance_id);
         Model {
             listeners,
             admin,
@@ -74,6 +75,7 @@ impl Builder<'_> {
             lambda,
             vpc_links,
             access_log: access_log.unwrap_or_else(access_log::standard),
+            tracing,
             http: http(&settings.http),
             shutdown: shutdown(&settings.shutdown),
             instance_id,

@@ -32,6 +32,9 @@ pub struct Settings {
     pub defaults: Defaults,
     /// The record of every request. Default: JSON on standard output.
     pub access_log: Option<AccessLog>,
+    /// Spans of requests for OpenTelemetry (`docs/tracing.md`). Default: none, unless the environment has
+    /// `OTEL_EXPORTER_OTLP_ENDPOINT`.
+    pub tracing: Option<Tracing>,
     /// Limits on what clients may send, and on how long they may take.
     pub http: Http,
     /// How the gateway stops.
@@ -307,6 +310,21 @@ pub struct AccessLog {
     /// `json`, `clf`, `text`, or a format of your own with `$context` variables. Default: `json`, or `text` if standard
     /// output is a terminal.
     pub format: Option<String>,
+}
+
+/// Spans of requests for OpenTelemetry.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Tracing {
+    /// The collector's address for OTLP over HTTP, such as `http://127.0.0.1:4318`; spans go to `/v1/traces` below it.
+    /// Default: `OTEL_EXPORTER_OTLP_ENDPOINT`.
+    pub otlp_endpoint: Option<String>,
+    /// The share of requests that are traced, from 0 to 1, among those whose caller leaves it open. Default:
+    /// `OTEL_TRACES_SAMPLER_ARG`, else 1.
+    #[schemars(range(min = 0, max = 1))]
+    pub sample_rate: Option<f64>,
+    /// The name under which the gateway is found among other services. Default: `OTEL_SERVICE_NAME`, else `sluicegate`.
+    pub service_name: Option<String>,
 }
 
 /// Limits on request heads and connections.

@@ -31,21 +31,14 @@ pub struct Model {
     pub vpc_links: BTreeMap<String, VpcLink>,
     /// The record of requests that reach no API, and of those whose API has none of its own.
     pub access_log: AccessLog,
+    /// Where spans of requests go, if anywhere.
+    pub tracing: Option<Tracing>,
     /// Limits on heads and connections.
     pub http: Http,
     /// How it stops.
     pub shutdown: Shutdown,
     /// The gateway's name in `Via`.
     pub instance_id: Box<str>,
-}
-
-impl Model {
-    /// The same gateway, keeping no records.
-    #[must_use]
-    pub fn without_access_log(mut self) -> Model {
-        self.access_log.sink = LogSink::None;
-        self
-    }
 }
 
 impl Model {
@@ -155,6 +148,21 @@ pub struct AccessLog {
     pub format: Template,
     /// Whether nobody chose the format.
     pub is_default: bool,
+}
+
+/// Spans of requests, and the collector that takes them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tracing {
+    /// The collector.
+    pub origin: Origin,
+    /// Where it takes spans.
+    pub path: Box<str>,
+    /// The share of requests that are traced where the caller leaves that open, from 0 to 1.
+    pub rate: f64,
+    /// `service.name`.
+    pub service: Box<str>,
+    /// `service.instance.id`.
+    pub instance: Box<str>,
 }
 
 /// Where log lines go.

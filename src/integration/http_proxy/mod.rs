@@ -3,7 +3,7 @@
 mod request;
 pub mod response;
 
-use std::{future::poll_fn, sync::Arc, time::Duration};
+use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
 
 use tokio::sync::oneshot;
 
@@ -76,7 +76,7 @@ impl HttpProxy {
         clocks.call(&policy.limits);
         context.integration.started = Some(clocks.now());
         let whole = if self.model.needs_body() {
-            Some(under_clocks(clocks, gather(&mut body, clocks)).await?)
+            Some(Box::pin(under_clocks(clocks, gather(&mut body, clocks))).await?)
         } else {
             None
         };
@@ -86,13 +86,13 @@ impl HttpProxy {
         let mut outgoing =
             request::build(&self.model, &self.identity, context, body, whole.as_ref())?;
         let answer = if policy.finish_without_client {
-            self.call_to_the_end(outgoing, clocks).await
+            Box::pin(self.call_to_the_end(outgoing, clocks)).await
         } else {
-            let call = async {
+            let call = pin!(async {
                 send(&self.destination, &mut outgoing, clocks, policy.connect)
                     .await
                     .map_err(|it| it.fault)
-            };
+            });
             under_clocks(clocks, call).await
         };
         let answer = answer.inspect_err(|fault| {

@@ -6,6 +6,7 @@
 
 use bytes::Bytes;
 use http::Method;
+use smallvec::SmallVec;
 
 use super::Identity;
 use crate::{
@@ -14,7 +15,6 @@ use crate::{
     stream::request_body::RequestBody,
     types::{
         context::Context,
-        escape,
         fault::{Fault, FaultKind},
         fields::{Field, Fields},
         known::Known,
@@ -187,9 +187,9 @@ fn add_own(
         fields.push_known(Known::XForwardedFor, b"X-Forwarded-For", &chain);
     }
     if !mapped(Known::XForwardedPort) {
-        let mut port = Vec::with_capacity(5);
-        escape::number(&mut port, context.peer.local.port().into());
-        fields.push_known(Known::XForwardedPort, b"X-Forwarded-Port", &port);
+        let mut port = itoa::Buffer::new();
+        let port = port.format(context.peer.local.port());
+        fields.push_known(Known::XForwardedPort, b"X-Forwarded-Port", port.as_bytes());
     }
     if !mapped(Known::XForwardedProto) {
         fields.push_known(
@@ -215,8 +215,8 @@ fn add_own(
 }
 
 /// The client's values of a list field, ready for one more.
-fn joined(said: &Fields, known: Known) -> Vec<u8> {
-    let mut chain = Vec::with_capacity(64);
+fn joined(said: &Fields, known: Known) -> SmallVec<[u8; 128]> {
+    let mut chain = SmallVec::new();
     for value in said.all(known) {
         chain.extend_from_slice(value);
         chain.extend_from_slice(b", ");

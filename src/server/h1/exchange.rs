@@ -88,7 +88,7 @@ impl<S: ClientStream> Connection<S> {
 
     /// Notes the present, and what is due by now.
     pub(super) fn stamp(&mut self) -> Tick {
-        let now = Tick::now();
+        let now = Tick::recent();
         self.clocks.stamp(now);
         self.clocks.check();
         now

@@ -9,7 +9,8 @@ mod inbound;
 mod reply;
 
 use std::{
-    future::poll_fn,
+    future::{Future as _, poll_fn},
+    pin::pin,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -59,6 +60,8 @@ pub struct Connection<S> {
     clocks: Arc<Clocks>,
     /// The client may still be sending what nobody reads.
     lingers: bool,
+    /// What the kernel may hold unsent; 0 for as much as it likes.
+    unsent: u32,
 }
 
 /// What comes next on a connection.
@@ -103,8 +106,15 @@ pub async fn serve<S: ClientStream>(stream: S, origin: Origin) -> Option<Prefixe
         timer,
         clocks,
         lingers: false,
+        unsent: 0,
     };
-    connection.run().await
+    let mut run = pin!(connection.run());
+    poll_fn(|cx| {
+        // The clock is read once for each time the task is woken; all that follows goes by this reading.
+        Tick::now();
+        run.as_mut().poll(cx)
+    })
+    .await
 }
 
 impl<S: ClientStream> Connection<S> {
@@ -151,7 +161,7 @@ impl<S: ClientStream> Connection<S> {
         head_begun: &mut Option<Tick>,
         is_news: &mut bool,
     ) -> Poll<Next> {
-        let now = Tick::now();
+        let now = Tick::recent();
         self.clocks.stamp(now);
         loop {
             if std::mem::take(is_news)

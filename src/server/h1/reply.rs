@@ -17,12 +17,22 @@ use crate::{
     gateway::reply::{Length, Reply},
     server::client_stream::ClientStream,
     stream::{
+        arena::READ,
         clocks::{GRACE, Waiting},
         source::Cut,
         streamed::verdict,
     },
     types::{clock::Tick, escape, outcome::Outcome},
 };
+
+/// What the kernel may hold unsent of a stream that its shaper holds back, so that "accepted" means accepted.
+const SHAPED: u32 = 128 * 1024;
+/// The same while nobody knows whether the client keeps up: it stalls before reads have grown, and holds little then.
+const UNPROVEN: u32 = 512 * 1024;
+/// The same once reads have grown, because the client takes what comes: the gateway need not wait for it as often.
+const PROVEN: u32 = 2 * 1024 * 1024;
+/// A reply of fewer bytes isn't worth the system call that bounds it.
+const SHORT: u64 = 64 * 1024;
 
 /// A reply on its way out.
 struct Sending {
@@ -31,9 +41,10 @@ struct Sending {
     stage: Stage,
     /// Payload in the outbox.
     queued: usize,
+    /// Payload that was written.
+    sent: u64,
     /// When a verdict's grace is over.
     drop_at: Tick,
-    holds_little: bool,
 }
 
 /// How far sending has come.
@@ -79,8 +90,8 @@ impl<S: ClientStream> Connection<S> {
             is_chunked: is_chunked && has_body,
             stage: Stage::Head,
             queued: 0,
+            sent: 0,
             drop_at: Tick::NEVER,
-            holds_little: false,
         };
         let sent = poll_fn(|cx| self.poll_send(cx, &mut sending, inbound)).await;
         match sent {
@@ -159,7 +170,7 @@ impl<S: ClientStream> Connection<S> {
                 }
                 match written {
                     Poll::Pending => {
-                        self.fall_behind(sending);
+                        self.clocks.wait(Waiting::Client);
                         return Poll::Pending;
                     }
                     Poll::Ready(Err(_)) => {
@@ -178,6 +189,7 @@ impl<S: ClientStream> Connection<S> {
             match sending.reply.poll_payload(cx) {
                 Poll::Ready(Some(Ok(payload))) => {
                     sending.queued = payload.len();
+                    self.bound_unsent(sending);
                     self.queue(sending, payload);
                 }
                 Poll::Ready(None) => self.queue_end(sending),
@@ -189,9 +201,7 @@ impl<S: ClientStream> Connection<S> {
                     };
                 }
                 Poll::Pending if self.out.is_empty() => {
-                    if sending.reply.is_limiting() {
-                        self.hold_little(sending);
-                    }
+                    self.bound_unsent(sending);
                     let _ = Pin::new(&mut self.stream).poll_flush(cx);
                     return Poll::Pending;
                 }
@@ -249,14 +259,19 @@ impl<S: ClientStream> Connection<S> {
         Poll::Ready(Sent::Cut(cut))
     }
 
-    fn fall_behind(&mut self, sending: &mut Sending) {
-        self.clocks.wait(Waiting::Client);
-        self.hold_little(sending);
-    }
-
-    fn hold_little(&mut self, sending: &mut Sending) {
-        if !std::mem::replace(&mut sending.holds_little, true) {
-            self.stream.hold_little();
+    /// Keeps what the kernel holds for a client in proportion to what the client has taken so far.
+    fn bound_unsent(&mut self, sending: &Sending) {
+        let bound = if sending.reply.is_limiting() {
+            SHAPED
+        } else if sending.queued > READ {
+            PROVEN
+        } else if sending.sent >= SHORT && self.unsent < UNPROVEN {
+            UNPROVEN
+        } else {
+            return;
+        };
+        if std::mem::replace(&mut self.unsent, bound) != bound {
+            self.stream.bound_unsent(bound);
         }
     }
 
@@ -264,7 +279,9 @@ impl<S: ClientStream> Connection<S> {
     fn account(&mut self, sending: &mut Sending) {
         let left = self.out.payload_left();
         if sending.queued > left {
-            sending.reply.sent((sending.queued - left) as u64);
+            let written = (sending.queued - left) as u64;
+            sending.reply.sent(written);
+            sending.sent += written;
             sending.queued = left;
         }
     }

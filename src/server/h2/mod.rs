@@ -67,7 +67,8 @@ where
         let entry = Entry::new(clocks.clone(), NO_DOOR);
         let own = self.clone();
         own.open.fetch_add(1, Relaxed);
-        tokio::spawn(async move {
+        // Spawning moves a future many times over: a pointer is moved faster.
+        tokio::spawn(Box::pin(async move {
             let mut watched = pin!(STREAM.scope(clocks.clone(), Watchdog::new(stream, clocks)));
             poll_fn(|cx| {
                 entry.handle().register(cx.waker());
@@ -76,7 +77,7 @@ where
             .await;
             own.last.store(Tick::now().micros(), Relaxed);
             own.open.fetch_sub(1, Relaxed);
-        });
+        }));
     }
 }
 
@@ -144,7 +145,8 @@ async fn answer(
     let clocks = STREAM.try_with(Arc::clone).unwrap_or_default();
     clocks.stamp(Tick::now());
     clocks.open(CLIENT_STALL, UPLOAD);
-    let serving = serve_stream(request, &origin, clocks);
+    // The pipeline's future is large, and gone once the head is sent: hyper keeps what it polls to the stream's end.
+    let serving = Box::pin(serve_stream(request, &origin, clocks));
     // The record was closed on the way out.
     let response = AssertUnwindSafe(serving)
         .catch_unwind()
@@ -197,10 +199,15 @@ fn into_response(mut reply: Reply) -> Response<ReplyBody> {
     let headers = response.headers_mut();
     headers.reserve(fields.len() + 1);
     for field in fields.iter() {
-        if let (Ok(name), Ok(value)) = (
+        if let (Ok(name), Ok(mut value)) = (
             HeaderName::from_bytes(field.name),
             HeaderValue::from_bytes(field.value),
         ) {
+            // These never come again: in the compression's table they would only displace what does.
+            value.set_sensitive(matches!(
+                field.known,
+                Known::XAmznRequestId | Known::XAmzApigwId
+            ));
             headers.append(name, value);
         }
     }

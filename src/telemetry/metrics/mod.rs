@@ -10,6 +10,7 @@ pub mod histogram;
 pub mod page;
 mod process;
 pub mod reloads;
+pub mod spans;
 mod write;
 
 use std::{

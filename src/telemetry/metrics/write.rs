@@ -10,7 +10,7 @@ use super::{
     histogram::{Histogram, Sum},
     locked, open,
     page::{Kind, Page},
-    process, reloads, sum,
+    process, reloads, spans, sum,
 };
 use crate::{telemetry::writer, types::outcome::Outcome};
 
@@ -29,6 +29,7 @@ pub fn write(page: &mut Page) {
     durations(page, &routes);
     amounts(page, &routes);
     gateway(page);
+    spans::write(page);
     process::write(page);
 }
 

@@ -154,10 +154,7 @@ impl Variable {
             Variable::LongestGap => number(out, longest_gap / 1000),
             Variable::Outcome => text(out, context.end?.0.as_str()),
             Variable::Reason => text(out, context.fault.as_ref()?.reason),
-            Variable::Side => {
-                let of_fault = context.fault.as_ref().map(|fault| fault.kind.row().side);
-                text(out, of_fault.or(context.end?.0.side())?.as_str())
-            }
+            Variable::Side => text(out, context.side()?.as_str()),
             Variable::ThrottledTime => number(out, throttled / 1000),
             _ => None,
         }

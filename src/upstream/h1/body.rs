@@ -1,6 +1,7 @@
 //! The body of an HTTP/1.1 answer, read from its connection when the client has room for more.
 
 use std::{
+    mem,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -56,7 +57,11 @@ impl Body {
             connection,
             framing,
             is_reusable: keeps_alive,
-            early,
+            early: if early.is_empty() {
+                BytesMut::new()
+            } else {
+                early
+            },
             upload,
             want: READ as u32,
             in_full_reads: 0,
@@ -115,8 +120,13 @@ impl Body {
         most: usize,
     ) -> Poll<Result<Option<BytesMut>, Cut>> {
         if !self.early.is_empty() {
-            let most = most.min(self.early.len());
-            return Poll::Ready(Ok(Some(self.early.split_to(most))));
+            // An empty rest would keep its whole read buffer alive for as long as the answer lasts.
+            let data = if most < self.early.len() {
+                self.early.split_to(most)
+            } else {
+                mem::take(&mut self.early)
+            };
+            return Poll::Ready(Ok(Some(data)));
         }
         let Some(connection) = &mut self.connection else {
             return Poll::Ready(Ok(None));
@@ -211,5 +221,30 @@ impl Source for Body {
 
     fn take_trailers(&mut self) -> Option<Fields> {
         self.framing.take_trailers()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use super::*;
+
+    #[test]
+    fn the_buffer_that_the_head_came_in_is_let_go_with_its_last_byte() {
+        let mut cx = Context::from_waker(Waker::noop());
+        for rest in ["", "hello"] {
+            let mut input = BytesMut::with_capacity(READ);
+            input.extend_from_slice(format!("head{rest}").as_bytes());
+            drop(input.split_to(4));
+            let mut body = Body::new(None, Framing::Length(100), true, input, None);
+            if !rest.is_empty() {
+                let Poll::Ready(Some(Ok(payload))) = body.poll_payload(&mut cx, READ) else {
+                    panic!("the rest is there");
+                };
+                assert_eq!(payload, rest);
+            }
+            assert_eq!(body.early.capacity(), 0);
+        }
     }
 }

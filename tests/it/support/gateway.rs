@@ -183,7 +183,7 @@ impl Gateway {
     }
 
     /// Starts its admin address, from where everything that is under way can be seen.
-    pub async fn admin(&self) -> SocketAddr {
+    pub fn admin(&self) -> SocketAddr {
         live::watch();
         let server = self.server.as_ref().unwrap();
         let current = Current::new(self.model.clone(), server.shared());

@@ -25,7 +25,6 @@ use crate::{
         context::Context,
         fault::{Fault, FaultKind},
         fields::Fields,
-        ids,
         known::Known,
         outcome::Outcome,
     },
@@ -234,16 +233,24 @@ pub fn content_length(fields: &Fields) -> Option<u64> {
         .ok()
 }
 
-/// The trace that the function continues, and that the client is told: the request's root, with a parent of ours.
+/// The trace that the function continues, and that the client is told: the request's root, with a parent of ours. Both get
+/// the same one: the request's span if it is traced, else what its id makes.
 pub fn trace(context: &Context) -> Vec<u8> {
     let said = &context.trace;
+    if let Some(span) = &context.span {
+        let root = context.trace_root();
+        return [b"Root=", root, b";Parent=", &span.id[..], b";Sampled=1"].concat();
+    }
     let has = |key: &[u8]| {
         said.split(|byte| *byte == b';')
             .any(|part| part.trim_ascii().starts_with(key))
     };
     let mut trace = said.to_vec();
     if !has(b"Parent=") {
-        trace.extend_from_slice(format!(";Parent={:016x}", ids::random()).as_bytes());
+        trace.extend_from_slice(b";Parent=");
+        let id = context.request_id.as_bytes().iter();
+        let digits = id.filter(|byte| byte.is_ascii_hexdigit()).rev().take(16);
+        trace.extend(digits.map(u8::to_ascii_lowercase));
     }
     if !has(b"Sampled=") {
         trace.extend_from_slice(b";Sampled=0");

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Client, Gateway, header, status};
+use crate::support::{Client, Gateway, header, headers, status};
 
 const PRELUDE: &str = "application/vnd.awslambda.http-integration-response";
 const NULS: &str = "\0\0\0\0\0\0\0\0";
@@ -84,4 +84,23 @@ async fn a_response_without_a_body_cancels_no_function() {
         records.iter().all(|record| record["outcome"] == "complete"),
         "{records:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn function_and_client_are_told_the_same_trace() {
+    let gateway = Gateway::with_function_api();
+    let get = "GET /whole HTTP/1.1\r\nHost: test\r\n\r\n";
+    let (head, body) = Client::ask(gateway.address, get).await;
+    let told: Value = serde_json::from_str(&body).unwrap();
+    let trace = header(&head, "x-amzn-trace-id").unwrap();
+    assert_eq!(told["headers"]["Lambda-Runtime-Trace-Id"], trace);
+    let parts: Vec<&str> = trace.split(';').collect();
+    assert!(
+        parts[0].starts_with("Root=1-") && parts[1].len() == "Parent=".len() + 16,
+        "{trace}"
+    );
+    let own = json!([["return", {"headers": {"X-Amzn-Trace-Id": "Root=own"}}]]);
+    let (head, _) = Client::ask(gateway.address, &steps("POST", "/whole", &own)).await;
+    assert_eq!(headers(&head, "x-amzn-trace-id").count(), 1, "{head}");
+    assert_ne!(header(&head, "x-amzn-trace-id"), Some("Root=own"));
 }

@@ -89,7 +89,7 @@ impl AwsProxy {
         let (Called::Whole(status, fields, _) | Called::Stream(status, fields, _)) = &mut called;
         context.integration.all_headers = Some(clocks.now());
         context.integration.status = Some(status.as_u16());
-        fields.push_known(Known::XAmznTraceId, b"X-Amzn-Trace-Id", &trace(context));
+        fields.set(b"X-Amzn-Trace-Id", &trace(context));
         Ok(called)
     }
 

@@ -208,7 +208,7 @@ fn finish(
             &mut refused.fields
         }
     };
-    fields.push_known(Known::XAmznTraceId, b"X-Amzn-Trace-Id", &trace(context));
+    fields.set(b"X-Amzn-Trace-Id", &trace(context));
     if let Some(cors) = &url.cors {
         cors::override_reply(cors, &context.head.fields, fields);
     }

@@ -143,7 +143,7 @@ def test_a_client_that_leaves_closes_the_stream(scene: Scene) -> None:
         steps = Steps(scene)
         with http_stream(address(gateway, "node", steps)) as (_, read):
             equal(read(14), b"the beginning\n", "first chunk")
-        eventually("the function has seen its stream closed", lambda at=steps: (at.path / "closed").exists())
+        eventually("the function has seen its stream closed", (steps.path / "closed").exists)
         equal((steps.path / "closed").read_text(), "closed\n", "times that it was closed")
         equal(outcomes(gateway, number + 1)[number], "client_left", "outcome")
     check(len(processes(scene)) <= 1, "at most one environment is left")

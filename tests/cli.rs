@@ -540,6 +540,56 @@ fn top_prints_the_streams_once_where_there_is_no_terminal() {
     );
 }
 
+/// Runs a program on a terminal, ends it once it has drawn, by SIGTERM or by hanging up, and prints what it wrote and how it
+/// ended.
+const ON_A_TERMINAL: &str = r#"
+import fcntl, os, pty, signal, struct, sys, termios
+signal.alarm(20)
+ready, go = os.pipe()
+pid, terminal = pty.fork()
+if pid == 0:
+    os.read(ready, 1)
+    os.execv(sys.argv[2], sys.argv[2:])
+fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
+os.write(go, b"1")
+written = b""
+while b"WAITS FOR" not in written:
+    written += os.read(terminal, 4096)
+if sys.argv[1] == "hang up":
+    os.close(terminal)
+else:
+    os.kill(pid, signal.SIGTERM)
+    try:
+        while more := os.read(terminal, 4096):
+            written += more
+    except OSError:
+        pass
+print(repr(written), os.waitpid(pid, 0)[1])
+"#;
+
+#[test]
+fn top_ends_when_it_is_told_to_and_leaves_the_terminal_as_it_was() {
+    let (admin, _files) = with_admin("top-terminated");
+    let url = format!("http://{}", admin.address);
+    let watched = |end: &str| {
+        let program = env!("CARGO_BIN_EXE_sluicegate");
+        let told = Command::new("python3")
+            .args(["-c", ON_A_TERMINAL, end, program, "top", "--admin", &url])
+            .env("TERM", "xterm")
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&told.stdout).into_owned();
+        let (written, status) = told.trim().rsplit_once(' ').unwrap();
+        assert_eq!(status, "0", "{told}");
+        written.to_owned()
+    };
+    watched("hang up");
+    let written = watched("terminate");
+    // The cursor is shown, and the other screen left.
+    let tail = written.rsplit_once("?25h").unwrap().1;
+    assert!(tail.contains("?1049l"), "{written}");
+}
+
 #[test]
 fn top_says_what_to_do_when_no_gateway_answers() {
     let nobody = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -323,10 +323,10 @@ async fn functions_and_targets_that_stay_are_the_same_ones() {
     let directory = std::env::temp_dir().join(format!("sluicegate-shared-{}", std::process::id()));
     fs::create_dir_all(&directory).unwrap();
     fs::write(directory.join("api.yaml"), document(&mock("/ping", "ok"))).unwrap();
-    let model = |other: &str| {
+    let model = |other: &str, age: u32| {
         let settings = format!(
             "listeners: [{{address: 127.0.0.1:0}}]\nworkers: 1\naccessLog: {{path: none}}\napis: [{{definition: api.yaml}}]\n\
-             functions:\n  kept: {{endpoint: 'http://127.0.0.1:9'}}\n  {other}: {{endpoint: 'http://127.0.0.1:9'}}\n\
+             functions:\n  kept: {{endpoint: 'http://127.0.0.1:9', functionUrlConfig: {{cors: {{maxAge: {age}}}}}}}\n  {other}: {{endpoint: 'http://127.0.0.1:9'}}\n\
              vpcLinks:\n  kept: {{targets: ['http://127.0.0.1:9', 'http://127.0.0.1:10']}}\n\
              tracing: {{otlpEndpoint: 'http://127.0.0.1:9'}}\n"
         );
@@ -337,9 +337,9 @@ async fn functions_and_targets_that_stay_are_the_same_ones() {
             .unwrap_or_else(|| panic!("{}", render(&loaded.diagnostics, false)))
     };
     let control = tokio::runtime::Handle::current();
-    let server = Arc::new(Server::start(&model("before"), &control).unwrap());
+    let server = Arc::new(Server::start(&model("before", 1), &control).unwrap());
     let before = server.shared();
-    let (next, reloading) = (model("after"), server.clone());
+    let (next, reloading) = (model("after", 2), server.clone());
     let reloaded = tokio::task::spawn_blocking(move || reloading.reload(next));
     assert_eq!(
         within(reloaded).await.unwrap().unwrap(),

@@ -4,12 +4,12 @@
 //! that its owner lets point here (then `Host` is that name). Names of machines are therefore taken only for what machines
 //! ask for by name and nobody minds: health and metrics.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use http::{HeaderMap, Method, StatusCode, header, request::Parts};
 
 use super::answer::Answer;
-use crate::types::target::split_port;
+use crate::types::target::is_direct;
 
 /// Refuses what a client may not do.
 pub(super) fn check(parts: &Parts, client: SocketAddr) -> Result<(), Answer> {
@@ -33,16 +33,12 @@ pub(super) fn check(parts: &Parts, client: SocketAddr) -> Result<(), Answer> {
     Ok(())
 }
 
-/// Whether `Host` is an address or `localhost`: no name that somebody else could have pointed here.
+/// Whether `Host` is no name that somebody else could have pointed here.
 fn is_addressed_directly(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(header::HOST) else {
         return true;
     };
-    let name = host.to_str().map(|host| split_port(host).0);
-    name.is_ok_and(|name| {
-        let bare = name.trim_start_matches('[').trim_end_matches(']');
-        name.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok()
-    })
+    host.to_str().is_ok_and(is_direct)
 }
 
 #[cfg(test)]

@@ -140,6 +140,7 @@ fn endpoint(url: &str, function: &str, control: &Runtime) -> Result<Shared, Stri
         endpoint: Some(origin),
         function_name: Some(function.into()),
         region: None,
+        usual_region: None,
         profile: None,
     };
     let (name, _) = function_name(function);

@@ -8,7 +8,7 @@ use super::{
     snapshot::Shared,
 };
 use crate::{
-    config::model::{LambdaFront, Model},
+    config::model::{LambdaFront, Model, TransferMode},
     integration::{
         function::{Answered, Direct, Refused},
         function_url::{self, Reached, id_in_host, name_in_path},
@@ -16,7 +16,10 @@ use crate::{
     },
     lambda::function::Function,
     stream::{clocks::Clocks, request_body::RequestBody, streamed::StreamedBody},
-    telemetry::record::Record,
+    telemetry::{
+        metrics::{self, Route, Shard},
+        record::Record,
+    },
     types::context::Context,
 };
 
@@ -26,8 +29,26 @@ pub struct Fronts {
     by_name: BTreeMap<Box<str>, Arc<Direct>>,
     /// Those with a URL, by its id.
     by_id: BTreeMap<Box<str>, Arc<Direct>>,
+    counts: BTreeMap<Box<str>, Counts>,
     place: LambdaFront,
     background: Arc<Background>,
+}
+
+/// Where a function's calls are counted.
+#[derive(Debug)]
+struct Counts {
+    url: Arc<Shard>,
+    invoke: Arc<Shard>,
+}
+
+impl Counts {
+    fn of(name: &str) -> Counts {
+        let shard = |resource: String, verb| metrics::shard(Route::direct(&resource, verb));
+        Counts {
+            url: shard(format!("/lambda-url/{name}"), "ANY"),
+            invoke: shard(format!("/functions/{name}/invocations"), "POST"),
+        }
+    }
 }
 
 /// What a request is for.
@@ -57,8 +78,10 @@ impl Fronts {
             let id = direct.url.as_ref()?.id.clone();
             Some((id, direct.clone()))
         });
+        let counts = by_name.keys().map(|name| (name.clone(), Counts::of(name)));
         Fronts {
             by_id: with_url.collect(),
+            counts: counts.collect(),
             by_name,
             place: model.lambda.clone(),
             background: Arc::default(),
@@ -107,6 +130,7 @@ impl Fronts {
         body: RequestBody,
         clocks: Arc<Clocks>,
     ) -> Reply {
+        self.count(&front, &mut record);
         record.go_live(&clocks);
         let context = record.context_mut();
         let answered = match &front {
@@ -128,6 +152,27 @@ impl Fronts {
         match answered {
             Ok(answered) => Reply::answer(record, pass_on(answered, &clocks), clocks),
             Err(refused) => refuse(record, refused, clocks),
+        }
+    }
+
+    /// Says where a call counts, and whether as a stream.
+    fn count(&self, front: &Front, record: &mut Record) {
+        let (direct, mode, shard): (_, _, fn(&Counts) -> &Arc<Shard>) = match front {
+            Front::Url(reached) => {
+                let mode = reached.direct.url.as_ref().map(|url| url.mode);
+                (Some(&reached.direct), mode, |counts| &counts.url)
+            }
+            Front::Invoke(operation) => {
+                let direct = self.by_name.get(&operation.name);
+                (direct, Some(operation.mode), |counts| &counts.invoke)
+            }
+            Front::NoUrl | Front::Nothing => return,
+        };
+        let counts = direct.and_then(|direct| self.counts.get(&direct.function.name));
+        if let Some(counts) = counts {
+            record.count_in(shard(counts));
+            let facts = &mut record.context_mut().integration;
+            facts.transfer_mode = mode.map(TransferMode::logged);
         }
     }
 

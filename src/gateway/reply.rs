@@ -22,6 +22,9 @@ use crate::{
     },
 };
 
+/// How long the rest of an answer is read that isn't sent: Lambda's longest timeout.
+const LONGEST_UNSENT: Duration = Duration::from_secs(900);
+
 /// What a route answers, before the gateway's own fields are added.
 #[derive(Debug)]
 pub struct Answer {
@@ -159,7 +162,7 @@ impl Reply {
             Body::Over => Length::Known(0),
         };
         if is_head || is_bodyless {
-            body = Body::Over;
+            read_unsent(std::mem::replace(&mut body, Body::Over));
         }
         add_own(&mut fields, context, is_bodyless, is_of_api);
         Reply {
@@ -277,6 +280,16 @@ impl Drop for Reply {
     /// A reply that is dropped before its end is one whose client left, or whose verdict nobody waited for.
     fn drop(&mut self) {
         self.end(self.clocks.verdict().unwrap_or(Outcome::ClientLeft));
+    }
+}
+
+/// A stream that isn't sent, for there is no body: a function still ends its answer, and isn't cancelled for the want of a
+/// reader.
+fn read_unsent(body: Body) {
+    if let Body::Stream(stream) = body
+        && !stream.is_over()
+    {
+        finish_without_client(stream.into_source(), LONGEST_UNSENT);
     }
 }
 

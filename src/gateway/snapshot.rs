@@ -71,7 +71,9 @@ impl Shared {
         let kept = |function: &model::Function| {
             let earlier = before?.functions.get(&function.name)?;
             let own = self.functions.get(&function.name)?;
-            (earlier == function).then(|| own.clone())
+            // What its URL says is the front's business.
+            let is_same = earlier.target == function.target && earlier.arn == function.arn;
+            is_same.then(|| own.clone())
         };
         let function = |function: &model::Function| {
             let made = kept(function).unwrap_or_else(|| Arc::new(make_function(function, control)));

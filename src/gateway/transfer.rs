@@ -11,6 +11,7 @@ use crate::{
     integration::{
         aws_proxy::{AwsProxy, Called},
         fault_of,
+        function::content_length,
         http_proxy::response,
         payload::Payload,
     },
@@ -45,13 +46,7 @@ pub(super) async fn pass_on(
         status,
         fields: said,
     } = head;
-    // The client's own method counts, not one that it overrode: only its own tells it whether a body follows.
-    let is_head = record.context().head.method == Method::HEAD;
-    let announced = if is_head {
-        announced_length(&said)
-    } else {
-        None
-    };
+    let announced = announced_length(record, &said);
     let mut fields = Fields::with_capacity(said.wire().len() + 256);
     let is_stream = policy.mode == TransferMode::Stream;
     if is_stream && record.context().head.takes_trailers() {
@@ -77,12 +72,11 @@ pub(super) async fn pass_on(
     }
 }
 
-/// An answer to HEAD keeps the length that GET would have.
-fn announced_length(said: &Fields) -> Option<u64> {
-    std::str::from_utf8(said.get(Known::ContentLength)?)
-        .ok()?
-        .parse()
-        .ok()
+/// An answer to HEAD keeps the length that GET would have. The client's own method counts, not one that it overrode: only
+/// its own tells it whether a body follows.
+fn announced_length(record: &Record, said: &Fields) -> Option<u64> {
+    let is_head = record.context().head.method == Method::HEAD;
+    content_length(said).filter(|_| is_head)
 }
 
 async fn buffer(
@@ -151,6 +145,7 @@ pub(super) async fn of_function(
             Ok(whole_answer(api, record, status, fields, whole).await)
         }
         Called::Stream(status, said, body) => {
+            let announced = announced_length(record, &said);
             response::pass_on(said, &mut fields);
             let bandwidth = proxy.policy().bandwidth;
             let stream = StreamedBody::new(Payload::Function(body), bandwidth, clocks.clone());
@@ -159,7 +154,7 @@ pub(super) async fn of_function(
             } else {
                 stream
             };
-            Ok(Answer::streamed(status, fields, stream))
+            Ok(Answer::streamed(status, fields, stream).announcing(announced))
         }
     }
 }

@@ -117,9 +117,13 @@ impl Direct {
         }
     }
 
+    /// What a call may take in all.
+    pub fn longest(&self) -> Duration {
+        self.limits.deadline
+    }
+
     /// The call begins, its upload included.
-    pub fn begin(&self, context: &mut Context, clocks: &Clocks, mode: TransferMode) {
-        context.integration.transfer_mode = Some(mode.logged());
+    pub fn begin(&self, context: &mut Context, clocks: &Clocks) {
         context.integration.started = Some(clocks.now());
         clocks.call(&self.limits);
     }

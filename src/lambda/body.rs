@@ -18,6 +18,8 @@ pub struct Body {
     left: Option<u64>,
     /// How many more bytes it may have at all.
     allowed: u64,
+    /// It was told that there is more than it announced.
+    is_told: bool,
     has_ended: bool,
 }
 
@@ -28,6 +30,7 @@ impl Body {
             output,
             left: length,
             allowed: most,
+            is_told: false,
             has_ended: false,
         }
     }
@@ -39,7 +42,7 @@ impl Body {
         };
         let mine = (*left).min(payload.len() as u64);
         *left -= mine;
-        if mine < payload.len() as u64 {
+        if mine < payload.len() as u64 && !std::mem::replace(&mut self.is_told, true) {
             tracing::warn!(target: "execution", "a function's payload is longer than its own Content-Length: the rest is dropped");
         }
         payload.slice(..mine as usize)

@@ -36,6 +36,13 @@ pub struct Metadata {
     pub fields: Fields,
 }
 
+/// Whether a whole payload begins with a prelude. JSON alone never has its delimiter in it.
+pub fn begins(payload: &[u8]) -> bool {
+    let head = payload.get(..MOST).unwrap_or(payload);
+    let is_delimiter = |window: &[u8]| window.iter().all(|byte| *byte == 0);
+    head.contains(&0) && head.windows(DELIMITER).any(is_delimiter)
+}
+
 /// Reads a prelude piece by piece.
 #[derive(Debug, Default)]
 pub struct Parser {

@@ -310,6 +310,8 @@ fn framing(fields: &Fields, is_11: bool) -> Result<Option<Framing>, Fault> {
 }
 
 fn check_coding(coding: &[u8]) -> Result<Framing, Fault> {
+    // What is a coding at all. None but `chunked` is understood, but only alone they are refused as such: in a list, it is the
+    // framing that is in doubt.
     const KNOWN: [&[u8]; 7] = [
         b"chunked",
         b"gzip",
@@ -326,10 +328,11 @@ fn check_coding(coding: &[u8]) -> Result<Framing, Fault> {
     let is_unknown = |member: &[u8]| {
         is_token(member) && !KNOWN.iter().any(|known| member.eq_ignore_ascii_case(known))
     };
-    if members.any(is_unknown) {
+    let is_one = is_token(coding) && !coding.eq_ignore_ascii_case(b"identity");
+    if is_one || members.any(is_unknown) {
         return Err(Fault::new(
             FaultKind::UnknownCoding,
-            "the Transfer-Encoding isn't known",
+            "the Transfer-Encoding isn't understood",
         ));
     }
     Err(bad(
@@ -422,6 +425,7 @@ mod tests {
             ("Content-Length: \u{a0}5", (400, "bad_length")),
             ("Content-Length: 5\x0b", (400, "control")),
             ("Transfer-Encoding: xchunked", (501, "unknown_coding")),
+            ("Transfer-Encoding: gzip", (501, "unknown_coding")),
             ("Transfer-Encoding: gzip, chunked", (400, "bad_coding")),
             ("Transfer-Encoding: chunked, chunked", (400, "bad_coding")),
             ("Transfer-Encoding: identity", (400, "bad_coding")),

@@ -3,6 +3,8 @@
 //! The path is matched and forwarded un-decoded, as API Gateway does, so everything that could mean something else to
 //! a backend than it meant to the router is refused here, once, for HTTP/1 and HTTP/2 alike.
 
+use std::net::IpAddr;
+
 use http::Method;
 
 /// Why a target or a `Host` can't be accepted. All are answered 400.
@@ -194,6 +196,13 @@ fn is_digits(text: &str) -> bool {
 
 fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+}
+
+/// Whether an authority is an address or `localhost`: no name that somebody else could have pointed here.
+pub fn is_direct(authority: &str) -> bool {
+    let host = split_port(authority).0;
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok()
 }
 
 /// An authority's host, brackets kept, and the text of its port.

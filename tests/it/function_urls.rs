@@ -246,3 +246,26 @@ async fn cross_origin_requests_are_answered_from_the_configuration() {
     let (head, _) = Client::ask(gateway.address, &steps("/", &returned)).await;
     assert_eq!(header(&head, "access-control-allow-origin"), None);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_behind_a_proxy_serves_no_functions_unasked() {
+    for (settings, is_served) in [
+        ("", true),
+        ("http: {trustedHops: 1}", false),
+        ("http: {trustedHops: 1}\nlambda: {onListeners: true}", true),
+    ] {
+        let settings = format!(
+            "listeners: [{{address: 127.0.0.1:0}}]\nworkers: 1\naccessLog: {{path: none}}\napis: [{{definition: api.yaml}}]\n\
+             functions: {{far: {{endpoint: 'http://127.0.0.1:9', functionUrlConfig: {{authType: AWS_IAM}}}}}}\n{settings}"
+        );
+        let api = crate::support::document("  /a: {}\n");
+        let gateway = Gateway::from_files(&[("sluicegate.yaml", &settings), ("api.yaml", &api)]);
+        let (_, body) = Client::get(gateway.address, "/lambda-url/far/").await;
+        let expected = if is_served {
+            r#"{"Message":"Forbidden"}"#
+        } else {
+            r#"{"message":"Missing Authentication Token"}"#
+        };
+        assert_eq!(body, expected, "{settings}");
+    }
+}

@@ -75,6 +75,7 @@ fn remote(backend: Option<&Backend>) -> Remote {
         endpoint,
         function_name: Some("report".into()),
         region: None,
+        usual_region: None,
         profile: None,
     };
     Remote::new(&model, &Handle::current())
@@ -234,6 +235,7 @@ fn aws_itself_is_not_called_without_credentials_or_region() {
                 endpoint: None,
                 function_name: None,
                 region: None,
+                usual_region: None,
                 profile: None,
             };
             let mut invocation = invocation(TransferMode::Stream);
@@ -324,6 +326,12 @@ fn refusals_are_told_in_lambdas_words() {
                 404,
                 "Missing",
                 "{\"__type\":\"a.b#Missing\"}",
+            ),
+            (
+                "HTTP/1.1 404 F\r\nContent-Length: 23\r\n\r\n{\"__type\":\"a\\r\\n\\r\\nb\"}",
+                404,
+                "ResourceNotFoundException",
+                "{\"__type\":\"a\\r\\n\\r\\nb\"}",
             ),
             (
                 "HTTP/1.1 413 F\r\nContent-Length: 0\r\n\r\n",

@@ -16,6 +16,7 @@
 
 mod support;
 
+mod aws_proxy;
 mod backend_faults;
 mod buffered;
 mod clocks;

@@ -396,3 +396,46 @@ async fn targets_and_pooled_connections_are_told() {
     assert_eq!(sum(&page, "sluicegate_target_healthy", &[link, &own]), 1);
     assert!(sum(&page, "sluicegate_upstream_connections_opened_total", &[]) >= 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_of_functions_without_an_api_are_counted_as_theirs() {
+    let url = ", functionUrlConfig: {invokeMode: RESPONSE_STREAM}";
+    let gateway = Gateway::with_functions(&["counted"], url);
+    let admin = gateway.admin().await;
+    let ask = |path: &str| {
+        let body =
+            json!({"do": [["stream", "text/plain"], ["chunk", "a"], ["wait", "go"], ["end"]]});
+        let body = body.to_string();
+        let length = body.len();
+        format!("POST {path} HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n{body}")
+    };
+    let mut client = Client::connect(gateway.address).await;
+    client.send(ask("/lambda-url/counted/any/path")).await;
+    client.head().await;
+    let by_url = [r#"resource="/lambda-url/counted",method="ANY""#];
+    let open = "sluicegate_streams_open";
+    let page = get(admin, "/metrics").await.1;
+    assert_eq!(sum(&page, open, &by_url), 1);
+    let live = get_json(admin, "/streams").await;
+    let path = "/lambda-url/counted/any/path";
+    let streams = live["streams"].as_array().unwrap();
+    let own = streams.iter().find(|stream| stream["path"] == path);
+    assert_eq!(own.unwrap()["mode"], "STREAMED");
+    gateway.let_go("go");
+    assert_eq!(client.chunk().await, b"a");
+    assert_eq!(client.chunk().await, b"");
+    let invoke = ask("/2015-03-31/functions/counted/invocations");
+    let (head, _) = Client::ask(gateway.functions(), &invoke).await;
+    assert_eq!(status(&head), 200);
+    gateway.records(2).await;
+    let page = get(admin, "/metrics").await.1;
+    let by_invoke = [r#"resource="/functions/counted/invocations",method="POST""#];
+    assert_eq!(sum(&page, open, &by_url), 0);
+    for labels in [by_url, by_invoke] {
+        assert_eq!(
+            sum(&page, "sluicegate_requests_total", &labels),
+            1,
+            "{labels:?}"
+        );
+    }
+}

@@ -6,6 +6,8 @@ mod table;
 use std::{
     io::{IsTerminal as _, stdout},
     process::ExitCode,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    thread,
     time::Duration,
 };
 
@@ -14,12 +16,21 @@ use crossterm::{
     terminal::{self, EnterAlternateScreen, LeaveAlternateScreen},
 };
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use super::{args::Top, complain, print};
 use crate::types::clock::Tick;
 use table::Table;
 
 /// How often the list is drawn anew.
 const REFRESH: Duration = Duration::from_secs(1);
+/// How long it has to end once it was told to.
+const PATIENCE: Duration = Duration::from_millis(500);
+/// How often it is looked whether somebody has told it to end by a signal.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// A signal has told it to end.
+static IS_TOLD: AtomicBool = AtomicBool::new(false);
 
 pub(super) fn run(top: &Top) -> ExitCode {
     let mut table = Table::new(top.sort);
@@ -58,8 +69,34 @@ impl Drop for Screen {
     }
 }
 
+/// Notes signals that end it, so that the terminal is left as it was found.
+fn await_signals() -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let inside = runtime.enter();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    drop(inside);
+    thread::Builder::new().spawn(move || {
+        runtime.block_on(async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = hangup.recv() => {}
+            }
+        });
+        IS_TOLD.store(true, Relaxed);
+        // A terminal that is gone may never give the other thread back.
+        thread::sleep(PATIENCE);
+        drop(Screen);
+        std::process::exit(0);
+    })?;
+    Ok(())
+}
+
 /// Draws until somebody has seen enough. A gateway that doesn't answer for a while, as during a restart, is waited for.
 fn watch(top: &Top, table: &mut Table) -> std::io::Result<()> {
+    await_signals()?;
     let _screen = Screen::open()?;
     let mut next = Tick::now().after(REFRESH);
     let mut trouble = None;
@@ -67,10 +104,13 @@ fn watch(top: &Top, table: &mut Table) -> std::io::Result<()> {
         draw(table, trouble.as_deref())?;
         loop {
             let wait = next.since(Tick::now());
+            if IS_TOLD.load(Relaxed) {
+                return Ok(());
+            }
             if wait.is_zero() {
                 break;
             }
-            if event::poll(wait)? {
+            if event::poll(wait.min(LOOK))? {
                 let event = event::read()?;
                 if ends(&event) {
                     return Ok(());

@@ -132,6 +132,7 @@ impl Builder<'_> {
             endpoint,
             function_name: said.function_name.as_deref().or(own_name).map(Into::into),
             region: said.region.as_deref().map(Into::into),
+            usual_region: self.settings.lambda.region.as_deref().map(Into::into),
             profile: self.settings.lambda.profile.as_deref().map(Into::into),
         }))
     }

@@ -3,13 +3,16 @@
 use super::{integration::Building, request_parameters, text::KNOWN_FUNCTIONS};
 use http::StatusCode;
 
-use crate::config::{
-    codes::Code,
-    diagnostics::Diagnostics,
-    document::settings as said,
-    intrinsics::resolve,
-    model::{Integration, Lambda, LambdaAnswers, TransferMode},
-    uri::function_name,
+use crate::{
+    config::{
+        codes::Code,
+        diagnostics::Diagnostics,
+        document::settings as said,
+        intrinsics::resolve,
+        model::{Integration, Lambda, LambdaAnswers, TransferMode},
+        uri::function_name,
+    },
+    types::fields::is_field_value,
 };
 
 const BUFFERED: (&str, &str) = ("/2015-03-31/functions/", "/invocations");
@@ -34,6 +37,14 @@ pub(super) fn build(building: &Building<'_>, diagnostics: &mut Diagnostics) -> I
     if let Some(poison) = request_parameters::check_unused(building, diagnostics) {
         return Integration::Unusable(poison);
     }
+    let answers = answers(&building.said.lambda);
+    if !is_field_value(answers.default_content_type.as_bytes()) {
+        let said = &answers.default_content_type;
+        let message = format!("the `defaultContentType` {said:?} can't be the value of a header");
+        let finding = building.report_whole(Code::E015, message);
+        diagnostics.push(finding.hint("expected a media type, such as `text/event-stream`"));
+        return Integration::Unusable("its defaultContentType can't be a header's value".into());
+    }
     let mut policy = building.policy.clone();
     let function: Box<str> = function.into();
     // A function on AWS runs on without its client in any case; one that runs here can be spared the work.
@@ -41,7 +52,7 @@ pub(super) fn build(building: &Building<'_>, diagnostics: &mut Diagnostics) -> I
     policy.finish_without_client |= is_remote && building.said.on_client_disconnect.is_none();
     Integration::Lambda(Box::new(Lambda {
         function,
-        answers: answers(&building.said.lambda),
+        answers,
         policy,
     }))
 }

@@ -65,7 +65,7 @@ impl Builder<'_> {
                 self.error(Code::E016, &pointer, message, "give each its own");
             }
             let tls = said.tls.as_ref().map(|tls| self.tls(tls, at));
-            let serves = self.serves(address);
+            let serves = self.serves(address, said);
             listeners.push(Listener {
                 address,
                 tls,
@@ -78,11 +78,15 @@ impl Builder<'_> {
         listeners
     }
 
-    /// Functions have no guard before them, so that what others can reach doesn't serve them unasked.
-    fn serves(&self, address: SocketAddr) -> Serves {
-        let said = self.settings.lambda.on_listeners;
-        let has_functions = !self.settings.functions.is_empty();
-        if has_functions && said.unwrap_or_else(|| address.ip().is_loopback()) {
+    /// Functions have no guard before them, so that what others can reach doesn't serve them unasked. They also reach what
+    /// only listens on this machine if a proxy stands before it, and some settings make no sense without one.
+    fn serves(&self, address: SocketAddr, listener: &said::Listener) -> Serves {
+        let settings = self.settings;
+        let said = settings.lambda.on_listeners;
+        let has_functions = !settings.functions.is_empty();
+        let has_proxy = listener.proxy_protocol || settings.http.trusted_hops.unwrap_or(0) > 0;
+        let is_private = address.ip().is_loopback() && !has_proxy;
+        if has_functions && said.unwrap_or(is_private) {
             Serves::Both
         } else {
             Serves::Apis

@@ -54,7 +54,7 @@ pub struct Function {
     pub endpoint: Option<String>,
     /// The name or ARN to call there or on AWS. Default: the function's own name; on AWS the integration's ARN.
     pub function_name: Option<String>,
-    /// The region to call. Default: that of `lambda`.
+    /// The region to call, and `AWS_REGION` of a local function. Default: that of the ARN to call, else that of `lambda`.
     pub region: Option<String>,
     /// The function's URL. A local function has one with all defaults in any case.
     pub function_url_config: Option<FunctionUrl>,
@@ -132,6 +132,7 @@ pub struct Lambda {
     /// An address of its own for the Invoke API and function URLs, for SDKs and tools. Default: none.
     pub address: Option<String>,
     /// Whether the Invoke API and function URLs are served on the gateway's listeners, too. Whoever reaches a listener can
-    /// then invoke every function. Default: only on listeners with a loopback address.
+    /// then invoke every function. Default: only on listeners with a loopback address, and not where `proxyProtocol` or
+    /// `trustedHops` tell of a proxy before it.
     pub on_listeners: Option<bool>,
 }

@@ -89,8 +89,10 @@ pub struct RemoteFunction {
     pub endpoint: Option<Origin>,
     /// The name or ARN to call; `None` for the name in the integration's URI.
     pub function_name: Option<Box<str>>,
-    /// The region, if it is said.
+    /// The region, if it is said of the function.
     pub region: Option<Box<str>>,
+    /// The region of all functions, if it is said: for those whose ARN doesn't name one.
+    pub usual_region: Option<Box<str>>,
     /// The profile to take credentials from, if one is said.
     pub profile: Option<Box<str>>,
 }

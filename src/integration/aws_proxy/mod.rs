@@ -10,24 +10,19 @@ use bytes::Bytes;
 use http::{Method, StatusCode};
 
 use super::{
-    fault_of,
-    function::{HEAVY, MOST_EVENT, MOST_RESULT, content_length, next_piece, trace},
+    function::{HEAVY, MOST_EVENT, content_length, fault_of_refusal, next_piece, trace, whole},
     gather, under_clocks,
 };
 use crate::{
     config::model::{self, TransferMode},
     lambda::{
-        body::{Body, Raw},
+        body::Body,
         function::Function,
         invocation::{Invocation, InvokeFault, Source as CallSource},
         output::{Invoked, Output},
         prelude::{self, Metadata, Reader},
     },
-    stream::{
-        clocks::Clocks,
-        collect::{CollectFault, collect},
-        request_body::RequestBody,
-    },
+    stream::{clocks::Clocks, request_body::RequestBody},
     types::{
         context::Context,
         fault::{Fault, FaultKind},
@@ -158,18 +153,20 @@ impl AwsProxy {
         invoked: Invoked,
         clocks: &Arc<Clocks>,
     ) -> Result<Called, Fault> {
-        let mut raw = Raw(invoked.output);
-        let collected = collect(&mut raw, MOST_RESULT, clocks, &mut context.transfer).await;
-        let json = collected.map_err(fault_of_collection)?;
-        if let Some(error) = raw.0.completion().and_then(|it| it.error.as_ref()) {
+        let (json, completion) = whole(context, invoked, clocks).await?;
+        if let Some(error) = completion.error {
             let said = String::from_utf8_lossy(json.get(..1024).unwrap_or(&json));
             let detail = format!("the function failed ({}): {said}", error.code);
             return Err(Fault::new(FaultKind::FunctionFailed, detail));
         }
+        if prelude::begins(&json) {
+            return self.without_payload(&json);
+        }
         let accept = context.head.fields.get(Known::Accept).map(<[u8]>::to_vec);
         let binary = self.binary.clone();
+        let is_heavy = json.len() > HEAVY;
         let read = move || result::read(&json, accept.as_deref(), &binary);
-        let outcome = if context.transfer.chunks > 0 && read_is_heavy(&raw) {
+        let outcome = if is_heavy {
             tokio::task::spawn_blocking(read)
                 .await
                 .unwrap_or_else(|error| {
@@ -181,6 +178,28 @@ impl AwsProxy {
         Ok(Called::Whole(outcome.status, outcome.fields, outcome.body))
     }
 
+    /// A function that streams behind a method that doesn't: as documented, its status and headers arrive, and no body.
+    fn without_payload(&self, stream: &Bytes) -> Result<Called, Fault> {
+        let found = prelude::Parser::default().feed(stream, self.reader());
+        let found = found.map_err(|fault| result::malformed(&fault.to_string()))?;
+        let Some((Metadata { status, fields }, payload)) = found else {
+            return Err(result::malformed("its metadata isn't complete"));
+        };
+        if !payload.is_empty() {
+            tracing::warn!(
+                target: "execution",
+                "a function streams behind a BUFFERED method: its payload isn't passed on; set `responseTransferMode: STREAM`"
+            );
+        }
+        Ok(Called::Whole(status, fields, Bytes::new()))
+    }
+
+    fn reader(&self) -> Reader {
+        Reader::Api {
+            header_arrays: self.model.answers.header_arrays,
+        }
+    }
+
     async fn streamed(
         &self,
         context: &Context,
@@ -188,11 +207,8 @@ impl AwsProxy {
         clocks: &Arc<Clocks>,
     ) -> Result<Called, Fault> {
         let answers = &self.model.answers;
-        let reader = Reader::Api {
-            header_arrays: answers.header_arrays,
-        };
         let mut output = invoked.output;
-        let Metadata { status, mut fields } = self.prelude(&mut output, reader, clocks).await?;
+        let Metadata { status, mut fields } = self.prelude(&mut output, clocks).await?;
         if !fields.has(Known::ContentType) {
             fields.push_known(
                 Known::ContentType,
@@ -209,12 +225,7 @@ impl AwsProxy {
         ))
     }
 
-    async fn prelude(
-        &self,
-        output: &mut Output,
-        reader: Reader,
-        clocks: &Clocks,
-    ) -> Result<Metadata, Fault> {
+    async fn prelude(&self, output: &mut Output, clocks: &Clocks) -> Result<Metadata, Fault> {
         let mut parser = prelude::Parser::default();
         loop {
             let piece = match next_piece(output, clocks).await {
@@ -222,7 +233,7 @@ impl AwsProxy {
                 Some(Err(cut)) => return Err(Fault::new(FaultKind::BadPrelude, cut.detail)),
                 None => return Err(self.ended_early(output, &parser)),
             };
-            let found = parser.feed(&piece, reader).map_err(|fault| {
+            let found = parser.feed(&piece, self.reader()).map_err(|fault| {
                 Fault::new(
                     FaultKind::BadPrelude,
                     format!("the function's streamed response is malformed: {fault}"),
@@ -254,10 +265,6 @@ impl AwsProxy {
     }
 }
 
-fn read_is_heavy(raw: &Raw) -> bool {
-    raw.0.received() > HEAVY as u64
-}
-
 fn source(context: &Context) -> Option<CallSource> {
     let site = context.site.as_deref()?;
     let path = context.resource.as_deref().map_or("/", |it| &it.path);
@@ -274,29 +281,6 @@ fn source(context: &Context) -> Option<CallSource> {
 fn fault_of_call(fault: InvokeFault) -> Fault {
     match fault {
         InvokeFault::Failed(fault) => fault,
-        InvokeFault::Refused(refusal) => {
-            let detail = format!(
-                "Lambda refused to invoke the function: {} {}: {}",
-                refusal.status, refusal.error_type, refusal.message
-            );
-            Fault::new(FaultKind::InvokeRefused, detail)
-        }
-    }
-}
-
-fn fault_of_collection(fault: CollectFault) -> Fault {
-    use crate::types::outcome::Outcome;
-    match fault {
-        CollectFault::TooLarge => Fault::because(
-            FaultKind::FunctionFailed,
-            "result_too_large",
-            format!(
-                "the function's result is larger than the {MOST_RESULT} bytes that Lambda passes on whole"
-            ),
-        ),
-        CollectFault::Cut(cut) if cut.outcome == Outcome::IntegrationTruncated => {
-            Fault::new(FaultKind::FunctionFailed, cut.detail)
-        }
-        CollectFault::Cut(cut) => fault_of(cut.outcome),
+        InvokeFault::Refused(refusal) => fault_of_refusal(&refusal),
     }
 }

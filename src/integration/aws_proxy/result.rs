@@ -110,7 +110,8 @@ fn decode(text: &str) -> Result<Bytes, Fault> {
     Ok(decoded.into())
 }
 
-fn malformed(why: &str) -> Fault {
+/// A result that can't be a response.
+pub(super) fn malformed(why: &str) -> Fault {
     Fault::because(
         FaultKind::FunctionFailed,
         "malformed_result",

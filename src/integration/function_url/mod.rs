@@ -121,7 +121,7 @@ impl Reached {
     ) -> Result<Answered, InvokeFault> {
         let failed = InvokeFault::Failed;
         body.limit(MOST_EVENT as u64).map_err(failed)?;
-        self.direct.begin(context, clocks, url.mode);
+        self.direct.begin(context, clocks);
         let body = under_clocks(clocks, gather(&mut body, clocks))
             .await
             .map_err(failed)?;

@@ -66,6 +66,7 @@ pub(super) fn reached(name: &str, from: usize, url: FunctionUrl) -> Reached {
         endpoint: None,
         function_name: None,
         region: None,
+        usual_region: None,
         profile: None,
     };
     let model = model::Function {

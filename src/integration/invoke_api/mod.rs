@@ -43,6 +43,7 @@ use crate::{
         fault::{Fault, FaultKind},
         fields::Fields,
         known::Known,
+        target::is_direct,
     },
 };
 use options::{InvocationType, Options};
@@ -56,6 +57,23 @@ const MOST_OPEN: usize = 1000;
 #[derive(Debug, Default)]
 pub struct Background {
     open: AtomicUsize,
+}
+
+/// One of them, until it is dropped.
+struct Open(Arc<Background>);
+
+impl Background {
+    fn open(self: &Arc<Self>) -> Option<Open> {
+        // Counted first, so that a refused one takes back its own.
+        let open = Open(self.clone());
+        (self.open.fetch_add(1, Relaxed) < MOST_OPEN).then_some(open)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Relaxed);
+    }
 }
 
 /// One call of the API.
@@ -96,7 +114,7 @@ impl Invoke<'_> {
         mut body: RequestBody,
         clocks: &Arc<Clocks>,
     ) -> Result<Answered, Refused> {
-        refuse_pages(&context.head.fields)?;
+        refuse_pages(&context.head.authority, &context.head.fields)?;
         let operation = self.operation;
         let Some(direct) = self.direct else {
             return Err(refusal::no_function(&operation.not_found(&self.arn)));
@@ -110,7 +128,7 @@ impl Invoke<'_> {
         }
         let options = Options::read(&context.head.fields, operation.mode);
         let options = options.map_err(|refusal| refusal::bad_call(&refusal))?;
-        direct.begin(context, clocks, operation.mode);
+        direct.begin(context, clocks);
         let event = read_event(&mut body, options.invocation_type, clocks).await?;
         let kind = options.invocation_type;
         let call = Call {
@@ -140,19 +158,17 @@ impl Invoke<'_> {
         direct: &Arc<Direct>,
         call: Call,
     ) -> Result<Answered, Refused> {
-        let background = self.background.clone();
-        if background.open.fetch_add(1, Relaxed) >= MOST_OPEN {
-            background.open.fetch_sub(1, Relaxed);
+        let Some(open) = self.background.open() else {
             let refusal = Refusal::new(429, "TooManyRequestsException", "Rate Exceeded.")
                 .because("ConcurrentInvocationLimitExceeded");
             return Err(refusal::of(InvokeFault::Refused(refusal)));
-        }
+        };
         let invocation = direct.invocation(context, call);
         context.integration.request_id = Some(context.request_id);
         let direct = direct.clone();
         tokio::spawn(async move {
             run(&direct, invocation).await;
-            background.open.fetch_sub(1, Relaxed);
+            drop(open);
         });
         let mut fields = Fields::with_capacity(128);
         fields.push(b"x-amzn-Remapped-Content-Length", b"0");
@@ -160,8 +176,19 @@ impl Invoke<'_> {
     }
 }
 
-/// Runs an invocation that nobody waits for. Its own timeout ends it; it isn't tried again.
+/// Runs an invocation that nobody waits for. It isn't tried again.
 async fn run(direct: &Direct, invocation: Invocation) {
+    let (id, name) = (invocation.request_id, &direct.function.name);
+    let invoked = follow(direct, invocation);
+    if tokio::time::timeout(direct.longest(), invoked)
+        .await
+        .is_err()
+    {
+        tracing::warn!(target: "execution", "({}) `{name}`, invoked as an event, doesn't end: its answer isn't waited for", id.as_str());
+    }
+}
+
+async fn follow(direct: &Direct, invocation: Invocation) {
     let (id, name) = (invocation.request_id, &direct.function.name);
     match direct.function.invoke(invocation, &Clocks::default()).await {
         Ok(invoked) => {
@@ -181,11 +208,12 @@ async fn run(direct: &Direct, invocation: Invocation) {
     }
 }
 
-/// A web page in somebody's browser can reach a gateway on the same machine; SDKs sign, pages that nobody trusts don't.
-fn refuse_pages(fields: &Fields) -> Result<(), Refused> {
+/// A web page in somebody's browser can reach a gateway on the same machine. SDKs sign, and a page of another origin can't:
+/// its browser would ask first. One whose owner lets its own name point here has this origin, but not this machine's name.
+fn refuse_pages(authority: &str, fields: &Fields) -> Result<(), Refused> {
     let is_page = fields.named(b"origin").next().is_some()
         || fields.named(b"sec-fetch-site").next().is_some();
-    if !is_page || fields.has(Known::Authorization) {
+    if !is_page || (fields.has(Known::Authorization) && is_direct(authority)) {
         return Ok(());
     }
     Err(refusal::bad_call(&Refusal::new(
@@ -389,15 +417,33 @@ mod tests {
 
     #[test]
     fn pages_in_browsers_cant_invoke_functions() {
-        let refused = |lines: &str| {
+        let on = |host: &str, lines: &str| {
             let block = format!("{lines}\r\n");
             let fields = Fields::parse(block.as_bytes(), 9).unwrap().unwrap().0;
-            refuse_pages(&fields).map_err(|refused| refused.status.as_u16())
+            refuse_pages(host, &fields).map_err(|refused| refused.status.as_u16())
         };
+        let local = "127.0.0.1:8080";
+        let refused = |lines: &str| on(local, lines);
         assert_eq!(refused("Content-Type: text/plain\r\n"), Ok(()));
         assert_eq!(refused("Origin: https://evil.example\r\n"), Err(403));
         assert_eq!(refused("Sec-Fetch-Site: cross-site\r\n"), Err(403));
         let signed = "Origin: https://app.example\r\nAuthorization: AWS4-HMAC-SHA256 a\r\n";
         assert_eq!(refused(signed), Ok(()));
+        // A page can sign anything for the name that it was loaded from.
+        assert_eq!(on("rebound.example:8080", signed), Err(403));
+        assert_eq!(
+            on("rebound.example:8080", "Authorization: AWS4 a\r\n"),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn only_so_many_events_are_open_and_each_gives_its_place_back() {
+        let background = Arc::new(Background::default());
+        let mut open: Vec<Open> = (0..MOST_OPEN).filter_map(|_| background.open()).collect();
+        assert_eq!(open.len(), MOST_OPEN);
+        assert!(background.open().is_none());
+        open.pop();
+        assert!(background.open().is_some());
     }
 }

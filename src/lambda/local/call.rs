@@ -52,7 +52,7 @@ pub(super) struct Call {
     pub id: RequestId,
     /// Told to the runtime with the event; an answer that names another one is meant for somebody else.
     pub nonce: Box<str>,
-    /// What the function is invoked with.
+    /// What the function is invoked with, but for the event.
     pub invocation: Invocation,
     /// Cancelled when it is over.
     pub over: CancellationToken,
@@ -65,6 +65,8 @@ pub(super) struct Call {
 #[derive(Debug)]
 struct Progress {
     stage: Stage,
+    /// The event, until a runtime has it: a stream may outlive it by far.
+    event: Bytes,
     beginning: Option<oneshot::Sender<Beginning>>,
     end: Option<OwnedPermit<Frame>>,
     admission: Option<Admission>,
@@ -96,11 +98,12 @@ impl Stage {
 
 impl Call {
     /// An invocation that has been admitted, and what its caller holds of it.
-    pub(super) fn new(invocation: Invocation, admission: Admission) -> (Call, Ends) {
+    pub(super) fn new(mut invocation: Invocation, admission: Admission) -> (Call, Ends) {
         let (frames, receiver) = mpsc::channel(PIECES + 1);
         let (beginning, begun) = oneshot::channel();
         let progress = Progress {
             stage: Stage::Waiting,
+            event: std::mem::take(&mut invocation.event),
             beginning: Some(beginning),
             end: frames.clone().try_reserve_owned().ok(),
             admission: Some(admission),
@@ -143,6 +146,11 @@ impl Call {
         progress.stage = Stage::Delivered;
         progress.report.delivered = now;
         progress.report.init = init;
+    }
+
+    /// Its event, once.
+    pub(super) fn take_event(&self) -> Bytes {
+        std::mem::take(&mut self.progress().event)
     }
 
     /// The runtime begins to answer; false if it isn't its turn.
@@ -296,6 +304,13 @@ mod tests {
             payload.extend_from_slice(&data.unwrap());
         }
         (payload, output.completion().cloned().unwrap())
+    }
+
+    #[tokio::test]
+    async fn an_event_is_held_until_a_runtime_has_it() {
+        let (call, _ends) = call();
+        assert_eq!(call.take_event(), "{}");
+        assert!(call.take_event().is_empty() && call.invocation.event.is_empty());
     }
 
     #[tokio::test]

@@ -35,6 +35,8 @@ pub(super) struct Fleet {
     pub is_looked_after: bool,
     /// Nothing is taken in any more.
     pub is_stopping: bool,
+    /// And nothing is started.
+    pub is_stopped: bool,
     last: u64,
 }
 

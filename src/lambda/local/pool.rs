@@ -139,6 +139,9 @@ impl Pool {
 
     /// Starts what is missing.
     fn provide(&self, fleet: &mut Fleet) {
+        if fleet.is_stopped {
+            return;
+        }
         let most = self.local.most_environments;
         let now = Tick::now();
         while fleet.wants_more(self.local.per_environment, most, now) {
@@ -305,7 +308,7 @@ impl Pool {
 
     fn abandon_all(&self) -> (Vec<Arc<Call>>, Vec<Arc<Environment>>) {
         let mut fleet = self.fleet();
-        fleet.is_stopping = true;
+        (fleet.is_stopping, fleet.is_stopped) = (true, true);
         fleet.takers.clear();
         let records = fleet.environments.values();
         let environments = records.map(|record| record.environment.clone()).collect();
@@ -334,7 +337,10 @@ impl Drop for Waiting<'_> {
             if let Some(record) = fleet.environments.get_mut(&self.environment) {
                 record.release(Tick::now());
             }
-            if let Some(call) = fleet.offer(call) {
+            if fleet.is_stopped {
+                drop(fleet);
+                call.refuse(stopping());
+            } else if let Some(call) = fleet.offer(call) {
                 fleet.queue.push_front(call);
                 self.pool.provide(&mut fleet);
             }
@@ -404,6 +410,21 @@ mod tests {
             pool.take(1).now_or_never().unwrap().is_none(),
             "one at a time"
         );
+    }
+
+    #[tokio::test]
+    async fn what_is_handed_over_while_all_is_stopped_is_refused_and_starts_nothing() {
+        let pool = pool();
+        let mut first = Box::pin(pool.take(1));
+        assert!(poll!(first.as_mut()).is_pending());
+        let (_call, mut ends) = pool.submit(invocation()).unwrap();
+        let mut stop = Box::pin(pool.stop());
+        assert!(poll!(stop.as_mut()).is_pending());
+        drop(first);
+        assert!(ends.beginning.try_recv().unwrap().is_err());
+        pool.gone(1);
+        assert!(poll!(stop.as_mut()).is_ready());
+        assert_eq!(pool.counters.read()[1], 0, "cold starts");
     }
 
     #[tokio::test]

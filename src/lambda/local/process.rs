@@ -35,6 +35,17 @@ pub(super) struct Processes {
     leader: Pid,
     children: JoinSet<Failure>,
     readers: JoinSet<()>,
+    /// All of the group is gone.
+    is_over: bool,
+}
+
+impl Drop for Processes {
+    /// What nobody could wait for, as when the gateway exits, isn't left behind.
+    fn drop(&mut self) {
+        if !self.is_over {
+            let _ = kill_process_group(self.leader, Signal::KILL);
+        }
+    }
 }
 
 impl Processes {
@@ -62,6 +73,7 @@ impl Processes {
             leader,
             children: JoinSet::new(),
             readers: JoinSet::new(),
+            is_over: false,
         };
         processes.keep(child, tell, |status| Failure::crashed(&how(status)));
         for extension in extensions {
@@ -126,6 +138,8 @@ impl Processes {
             let _ = timeout(grace, self.all_exited()).await;
         }
         let _ = kill_process_group(self.leader, Signal::KILL);
+        // From here on, the group's number may become another's.
+        self.is_over = true;
         self.all_exited().await;
         let _ = timeout(LAST_LINES, self.last_line()).await;
     }
@@ -177,6 +191,32 @@ fn signal_name(signal: i32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_takes_its_whole_group_along() {
+        let (give, mut take) = tokio::sync::mpsc::unbounded_channel();
+        let tell: Tell = Arc::new(move |line| drop(give.send(line.to_owned())));
+        let shell = Program {
+            path: "/bin/sh".into(),
+            arguments: vec!["-c".into(), "sleep 1000 & echo $!; wait".into()],
+        };
+        let directory = std::env::temp_dir();
+        let none = BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]);
+        let processes = Processes::start(&shell, &[], &directory, &none, &tell).unwrap();
+        let child = take.recv().await.unwrap();
+        drop(processes);
+        // Gone, or waiting for whoever inherits it to look.
+        let is_gone = || {
+            std::fs::read_to_string(format!("/proc/{child}/stat"))
+                .map_or(true, |stat| stat.contains(") Z "))
+        };
+        let gone = async {
+            while !is_gone() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(Duration::from_secs(5), gone).await.unwrap();
+    }
 
     #[test]
     fn an_exit_is_told_in_lambdas_words() {

@@ -92,7 +92,7 @@ async fn next(environment: &Arc<Environment>) -> Result<Reply, Closed> {
     };
     let invocation = &call.invocation;
     let (deadline, arn) = (deadline.0.to_string(), invoked_arn(environment, &call));
-    let mut reply = json_reply(StatusCode::OK, invocation.event.clone());
+    let mut reply = json_reply(StatusCode::OK, call.take_event());
     let fields: [(&'static str, &[u8]); 6] = [
         ("lambda-runtime-aws-request-id", call.id.as_bytes()),
         ("lambda-runtime-deadline-ms", deadline.as_bytes()),

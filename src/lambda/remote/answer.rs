@@ -17,7 +17,7 @@ use crate::{
     stream::{arena::READ, source::Source as _},
     types::{
         fault::{Fault, FaultKind},
-        fields::Fields,
+        fields::{Fields, is_token},
     },
     upstream::answer::{Answer, Body},
 };
@@ -93,9 +93,12 @@ async fn refusal(status: StatusCode, fields: &Fields, body: Body) -> Refusal {
         let found = names.iter().find_map(|name| json.get(name)?.as_str());
         found.map(Box::<str>::from)
     };
-    let error_type = text(fields, "x-amzn-ErrorType")
-        .or_else(|| member(&["__type", "code"]))
-        .map_or_else(|| usual_type(status).into(), |said| bare(&said));
+    let said = text(fields, "x-amzn-ErrorType").or_else(|| member(&["__type", "code"]));
+    // It is told to clients in a header, where a name in JSON may not fit.
+    let error_type = said
+        .map(|said| bare(&said))
+        .filter(|name| is_token(name.as_bytes()))
+        .unwrap_or_else(|| usual_type(status).into());
     let message = member(&["message", "Message"]).unwrap_or_else(|| {
         let text = String::from_utf8_lossy(&body);
         text.trim().chars().take(200).collect::<String>().into()

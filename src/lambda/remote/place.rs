@@ -38,6 +38,7 @@ pub(super) struct Place {
 pub(super) struct Places {
     endpoint: Option<Origin>,
     region: Option<Box<str>>,
+    usual_region: Option<Box<str>>,
     profile: Option<Box<str>>,
     control: Handle,
     /// The region of the environment or the profile, once it was needed.
@@ -51,6 +52,7 @@ impl Places {
         Places {
             endpoint: model.endpoint.clone(),
             region: model.region.clone(),
+            usual_region: model.usual_region.clone(),
             profile: model.profile.clone(),
             control: control.clone(),
             usual: OnceCell::new(),
@@ -58,10 +60,11 @@ impl Places {
         }
     }
 
-    /// Where `function`, a name or an ARN, is called: in the region that is configured, else in its ARN's, else in the
-    /// environment's.
+    /// Where `function`, a name or an ARN, is called: in the region that is configured for it, else in its ARN's, else in
+    /// the one that is configured for all, else in the environment's.
     pub(super) async fn find(&self, function: &str) -> Result<Arc<Place>, Fault> {
-        let region = match self.region.as_deref().or(region_of(function)) {
+        let own = self.region.as_deref().or(region_of(function));
+        let region = match own.or(self.usual_region.as_deref()) {
             Some(region) => Some(region),
             None => self.usual_region().await,
         };
@@ -202,6 +205,7 @@ mod tests {
             endpoint: None,
             function_name: None,
             region: region.map(Into::into),
+            usual_region: Some("eu-west-9".into()),
             profile: None,
         };
         Places::new(&model, &Handle::current())
@@ -214,6 +218,7 @@ mod tests {
             (Some("eu-west-1"), "f", "lambda.eu-west-1.amazonaws.com"),
             (Some("eu-west-1"), arn, "lambda.eu-west-1.amazonaws.com"),
             (None, arn, "lambda.cn-north-1.amazonaws.com.cn"),
+            (None, "f", "lambda.eu-west-9.amazonaws.com"),
         ] {
             let place = places(region).find(function).await.unwrap();
             assert_eq!((&*place.authority, place.is_aws), (host, true));

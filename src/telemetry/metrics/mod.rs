@@ -71,6 +71,15 @@ impl Route {
         }
     }
 
+    /// A function that is called without an API: `resource` is the path that leads to it.
+    pub fn direct(resource: &str, verb: &str) -> Route {
+        Route {
+            resource: resource.into(),
+            method: verb.into(),
+            ..Route::stray()
+        }
+    }
+
     /// Whatever reaches no API.
     pub fn stray() -> Route {
         let none = || Box::from(Route::NONE);

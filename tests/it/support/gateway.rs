@@ -105,6 +105,31 @@ impl Gateway {
         Gateway::from_files(&[("sluicegate.yaml", &settings), ("runtime.py", runtime)])
     }
 
+    /// A gateway with the function `chat` behind `/whole` (BUFFERED) and `/stream` (STREAM), in the same runtime.
+    pub fn with_function_api() -> Gateway {
+        let method = |path: &str, mode: &str, version: &str, operation: &str| {
+            format!(
+                "  {path}:\n    x-amazon-apigateway-any-method:\n      x-amazon-apigateway-integration:\n        \
+                 type: aws_proxy\n        httpMethod: POST\n        responseTransferMode: {mode}\n        \
+                 uri: arn:aws:apigateway:eu-west-3:lambda:path/{version}/functions/arn:aws:lambda:eu-west-3:123456789012:function:chat/{operation}\n"
+            )
+        };
+        let whole = method("/whole", "BUFFERED", "2015-03-31", "invocations");
+        let stream = method(
+            "/stream",
+            "STREAM",
+            "2021-11-15",
+            "response-streaming-invocations",
+        );
+        let settings = "listeners: [{address: 127.0.0.1:0}]\nworkers: 1\naccessLog: {path: access.log}\n\
+             apis: [{definition: api.yaml}]\nfunctions:\n  chat: {runtime: provided, concurrency: 1, command: [python3, runtime.py]}\n";
+        Gateway::from_files(&[
+            ("sluicegate.yaml", settings),
+            ("api.yaml", &document(&(whole + &stream))),
+            ("runtime.py", include_str!("runtime.py")),
+        ])
+    }
+
     /// The address that serves functions only.
     pub fn functions(&self) -> SocketAddr {
         self.server.as_ref().unwrap().addresses()[1].0

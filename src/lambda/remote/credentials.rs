@@ -6,7 +6,7 @@
 //! fails the old ones are used while they last.
 
 use std::{
-    error::Error as _,
+    error::Error,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -273,7 +273,7 @@ fn are_nowhere(error: &CredentialsError) -> bool {
         CredentialsError::CredentialsNotLoaded(_) => true,
         CredentialsError::ProviderError(_) => error
             .source()
-            .is_some_and(|source| source.is::<ImdsError>()),
+            .is_some_and(<(dyn Error + 'static)>::is::<ImdsError>),
         _ => false,
     }
 }

@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -23,8 +24,8 @@ import httpx
 from apps import payload
 
 ROOT = Path(__file__).resolve().parents[2]
-TARGET = ROOT / "target" / "peers"
-VENV = TARGET / "venv"
+VENV = Path(sys.prefix)
+"""The suite's own environment, which this runs in."""
 PEERS = Path(__file__).resolve().parent
 GUARD = 5.0
 
@@ -85,6 +86,11 @@ class Process:
             )
         assert self._process.stdout
         self.stdout = Pipe(name, self._process.stdout.fileno())
+
+    @property
+    def pid(self) -> int:
+        """Its id."""
+        return self._process.pid
 
     def signal(self, number: signal.Signals) -> None:
         """Sends a signal to the process."""
@@ -199,8 +205,9 @@ class Scene:
 
     def __init__(self, binary: Path, directory: Path) -> None:
         self.directory = directory
-        self._binary = binary
+        self.binary = binary
         self._processes: list[Process] = []
+        self._last_steps: list[Callable[[], None]] = []
         shutil.rmtree(directory, ignore_errors=True)
         directory.mkdir(parents=True)
 
@@ -210,6 +217,12 @@ class Scene:
     def __exit__(self, *_: object) -> None:
         for process in reversed(self._processes):
             process.kill()
+        for step in self._last_steps:
+            step()
+
+    def at_end(self, step: Callable[[], None]) -> None:
+        """Does a step once all processes are gone."""
+        self._last_steps.append(step)
 
     def start(self, name: str, *arguments: str, **environment: str) -> Process:
         """Starts a program."""
@@ -264,24 +277,31 @@ http {{
 
     def gateway(self, backend: str, **settings: Any) -> Gateway:
         """Starts the gateway with `/stream/...` and `/buffered/...`, both of which lead to `/...` of the backend."""
-        document = {
-            "openapi": "3.0.3",
-            "info": {"title": "Peers", "version": "1"},
-            "paths": {
-                "/stream/{proxy+}": proxy(backend, "STREAM"),
-                "/buffered/{proxy+}": proxy(backend, "BUFFERED"),
-            },
+        paths = {
+            "/stream/{proxy+}": proxy(backend, "STREAM"),
+            "/buffered/{proxy+}": proxy(backend, "BUFFERED"),
         }
-        access_log = self.directory / "access.log"
+        return self.serve(paths, **settings)
+
+    def serve(
+        self,
+        paths: dict[str, Any],
+        environment: dict[str, str] | None = None,
+        name: str = "sluicegate",
+        **settings: Any,
+    ) -> Gateway:
+        """Starts a gateway with these paths. Its files have this name, by which several can be told apart."""
+        document = {"openapi": "3.0.3", "info": {"title": "Peers", "version": "1"}, "paths": paths}
+        access_log = self.directory / f"{name}-access.log"
         defaults = {
             "listeners": [{"address": "127.0.0.1:0", "h2c": True}],
-            "apis": [{"definition": "openapi.json"}],
+            "apis": [{"definition": f"{name}-openapi.json"}],
             "accessLog": {"path": str(access_log)},
         }
-        (self.directory / "openapi.json").write_text(json.dumps(document, indent=2))
-        config = self.directory / "sluicegate.yaml"
+        (self.directory / f"{name}-openapi.json").write_text(json.dumps(document, indent=2))
+        config = self.directory / f"{name}.yaml"
         config.write_text(json.dumps({**defaults, **settings}, indent=2))
-        process = self.start("sluicegate", str(self._binary), "serve", str(config))
+        process = self.start(name, str(self.binary), "serve", str(config), **(environment or {}))
         eventually("the gateway listens", lambda: gateway_url(process) or not process.is_running(), guard=20)
         url = gateway_url(process)
         if url is None:

@@ -6,13 +6,17 @@
 //! fails the old ones are used while they last.
 
 use std::{
+    error::Error,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use aws_config::{
-    Region, default_provider::credentials::DefaultCredentialsChain, imds,
-    profile::ProfileFileCredentialsProvider, provider_config::ProviderConfig,
+    Region,
+    default_provider::credentials::DefaultCredentialsChain,
+    imds::{self, client::error::ImdsError},
+    profile::ProfileFileCredentialsProvider,
+    provider_config::ProviderConfig,
 };
 use aws_credential_types::{
     Credentials,
@@ -152,9 +156,7 @@ impl Keeper {
         let result = match asked.await {
             Err(_) => Err(late()),
             Ok(Ok(credentials)) => Ok(Held::of(credentials)),
-            Ok(Err(CredentialsError::CredentialsNotLoaded(_))) if !place.is_aws => {
-                Ok(Held::nothing())
-            }
+            Ok(Err(error)) if !place.is_aws && are_nowhere(&error) => Ok(Held::nothing()),
             Ok(Err(error)) => Err(self.fault(&error, was_held)),
         };
         let mut state = self.state();
@@ -264,6 +266,18 @@ impl Held {
     }
 }
 
+/// Whether no source has credentials. An instance whose metadata service refuses to tell (403, where it is disabled)
+/// has none.
+fn are_nowhere(error: &CredentialsError) -> bool {
+    match error {
+        CredentialsError::CredentialsNotLoaded(_) => true,
+        CredentialsError::ProviderError(_) => error
+            .source()
+            .is_some_and(<(dyn Error + 'static)>::is::<ImdsError>),
+        _ => false,
+    }
+}
+
 fn late() -> Fault {
     Fault::because(
         FaultKind::BadAnswer,
@@ -281,7 +295,10 @@ fn stopped() -> Fault {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+    use std::{
+        io::{Read as _, Write as _},
+        sync::atomic::{AtomicU64, Ordering::Relaxed},
+    };
 
     use aws_credential_types::provider::{ProvideCredentials, future};
 
@@ -406,6 +423,43 @@ mod tests {
             assert_eq!(fault.reason, "credentials_failed");
             assert!(fault.detail.contains("AWS_ACCESS_KEY_ID"), "{fault}");
             assert!(fault.detail.contains("the source is down"), "{fault}");
+        }
+    }
+
+    /// A metadata service that answers every request with 403, as where it is disabled.
+    fn refusing_metadata_service(place: &Place) -> SharedCredentialsProvider {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = format!("http://{}", listener.local_addr().unwrap());
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().take(4).flatten() {
+                let mut head = [0; 4096];
+                let _ = stream.read(&mut head);
+                let _ = stream.write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
+            }
+        });
+        let region = Region::new(place.region.to_string());
+        let config = ProviderConfig::without_region().with_region(Some(region));
+        let client = imds::Client::builder().configure(&config).max_attempts(1);
+        let client = client.endpoint(address).unwrap().build();
+        let provider = imds::credentials::ImdsCredentialsProvider::builder()
+            .configure(&config)
+            .imds_client(client);
+        SharedCredentialsProvider::new(provider.build())
+    }
+
+    #[tokio::test]
+    async fn where_unsigned_calls_will_do_a_metadata_service_may_refuse_to_tell() {
+        let mut place = Arc::into_inner(place()).unwrap();
+        for is_aws in [true, false] {
+            place.is_aws = is_aws;
+            let keeper = Keeper::new(None, &Handle::current());
+            let provider = refusing_metadata_service(&place);
+            keeper.provider.set(provider).unwrap();
+            let found = keeper.look_up(&place).await;
+            match found {
+                Err(fault) => assert!(is_aws && fault.reason == "credentials_failed", "{fault}"),
+                Ok(credentials) => assert!(!is_aws && credentials.is_none()),
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 // Functions as their authors write them. Chunk n + 1 is made only after somebody has said that chunk n was seen, by a
 // file in the directory `steps`.
-import { existsSync } from "node:fs";
+import { existsSync, writeFileSync } from "node:fs";
 import { pipeline } from "node:stream/promises";
 import { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -60,4 +60,42 @@ export const endless = awslambda.streamifyResponse(async (event, responseStream)
   responseStream.on("close", () => appendFileSync(`${stepsOf(event)}/closed`, "closed\n"));
   stream.write("the beginning\n");
   while (!responseStream.destroyed) await sleep(20);
+});
+
+export const dies = awslambda.streamifyResponse(async (_event, responseStream) => {
+  const stream = awslambda.HttpResponseStream.from(responseStream, { statusCode: 200 });
+  stream.write("the beginning\n");
+  await sleep(100);
+  process.kill(process.pid, "SIGKILL");
+});
+
+export const finishes = awslambda.streamifyResponse(async (event, responseStream) => {
+  const stream = awslambda.HttpResponseStream.from(responseStream, { statusCode: 200 });
+  stream.write("the beginning\n");
+  await seen(stepsOf(event), 0);
+  stream.write("the end\n");
+  stream.end();
+  writeFileSync(`${stepsOf(event)}/mark`, "");
+});
+
+export const marks = async (event) => {
+  writeFileSync(`${event.steps}/mark`, JSON.stringify(event));
+};
+
+export const logs = async (event, context) => {
+  console.log(`here I am: ${event.name}`);
+  return context.clientContext ?? null;
+};
+
+export const hangs = async () => {
+  await sleep(60_000);
+};
+
+// Does what the query asks for.
+const kinds = { streamed, breaks, endless, dies };
+export const mixed = awslambda.streamifyResponse(async (event, responseStream, context) => {
+  const kind = event.queryStringParameters.kind;
+  if (kind === "exits") process.exit(3);
+  if (kind === "fails") throw new RangeError("out of range");
+  await kinds[kind](event, responseStream, context);
 });

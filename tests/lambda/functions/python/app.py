@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import time
 
 
@@ -33,3 +34,19 @@ def streamed(event, context):
         if number > 0:
             _seen(steps, number - 1)
         yield f"chunk {number:04}\n"
+
+
+def breaks(event, context):
+    """Fails in mid-stream."""
+    yield {"statusCode": 200}
+    yield "the beginning\n"
+    time.sleep(0.1)
+    raise RuntimeError("broke here")
+
+
+def dies(event, context):
+    """Is killed in mid-stream."""
+    yield {"statusCode": 200}
+    yield "the beginning\n"
+    time.sleep(0.1)
+    os.kill(os.getpid(), signal.SIGKILL)

@@ -8,7 +8,9 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Value, Error> {
     if let Some(message) = event["fail"].as_str() {
         return Err(message.to_owned().into());
     }
-    Ok(json!({ "event": event, "requestId": context.request_id, "arn": context.invoked_function_arn }))
+    Ok(
+        json!({ "event": event, "requestId": context.request_id, "arn": context.invoked_function_arn }),
+    )
 }
 
 #[tokio::main(flavor = "current_thread")]

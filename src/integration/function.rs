@@ -257,3 +257,41 @@ pub fn trace(context: &Context) -> Vec<u8> {
     }
     trace
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{Method, Version};
+
+    use super::*;
+    use crate::types::{
+        head::RequestHead,
+        peer::{Peer, Serves},
+        target::Target,
+        trace::{Asked, Span},
+    };
+
+    #[test]
+    fn a_traced_request_is_the_functions_parent_and_any_has_one() {
+        let address = "192.0.2.1:4000".parse().unwrap();
+        let head = RequestHead {
+            method: Method::GET,
+            target: Target::parse(&Method::GET, b"/").unwrap().0,
+            authority: "test".into(),
+            version: Version::HTTP_11,
+            fields: Fields::default(),
+        };
+        let peer = Peer::new(address, address, None, Serves::Apis);
+        let mut context = Context::open(Arc::new(peer), head);
+        let root = String::from_utf8_lossy(&context.trace).into_owned();
+        let told = |context: &Context| String::from_utf8(trace(context)).unwrap();
+        let untraced = told(&context);
+        assert!(untraced.starts_with(&format!("{root};Parent=")));
+        assert!(untraced.ends_with(";Sampled=0"));
+        assert_eq!(untraced, told(&context));
+        let asked = Asked::of(&context.head.fields, &context.trace);
+        let span = Span::below(&asked);
+        context.span = Some(Box::new(span));
+        let id = String::from_utf8_lossy(&span.id).into_owned();
+        assert_eq!(told(&context), format!("{root};Parent={id};Sampled=1"));
+    }
+}

@@ -273,7 +273,7 @@ fn are_nowhere(error: &CredentialsError) -> bool {
         CredentialsError::CredentialsNotLoaded(_) => true,
         CredentialsError::ProviderError(_) => error
             .source()
-            .is_some_and(<(dyn Error + 'static)>::is::<ImdsError>),
+            .is_some_and(<dyn Error + 'static>::is::<ImdsError>),
         _ => false,
     }
 }

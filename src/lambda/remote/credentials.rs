@@ -6,7 +6,7 @@
 //! fails the old ones are used while they last.
 
 use std::{
-    error::Error as _,
+    error::Error,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -271,9 +271,9 @@ impl Held {
 fn are_nowhere(error: &CredentialsError) -> bool {
     match error {
         CredentialsError::CredentialsNotLoaded(_) => true,
-        CredentialsError::ProviderError(_) => error
-            .source()
-            .is_some_and(|source| source.is::<ImdsError>()),
+        CredentialsError::ProviderError(_) => {
+            error.source().is_some_and(<dyn Error>::is::<ImdsError>)
+        }
         _ => false,
     }
 }

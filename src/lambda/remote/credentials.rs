@@ -271,9 +271,9 @@ impl Held {
 fn are_nowhere(error: &CredentialsError) -> bool {
     match error {
         CredentialsError::CredentialsNotLoaded(_) => true,
-        CredentialsError::ProviderError(_) => {
-            error.source().is_some_and(<dyn Error>::is::<ImdsError>)
-        }
+        CredentialsError::ProviderError(_) => error
+            .source()
+            .is_some_and(<dyn Error + 'static>::is::<ImdsError>),
         _ => false,
     }
 }

@@ -251,8 +251,11 @@ fn visible(piece: &[u8]) -> String {
     text
 }
 
-/// What a function's error comes to; all of it stands in the output.
+/// What a function's error comes to; all of it stands in the output, and with `Invoke` only there.
 fn sentence(error: &FunctionError) -> String {
+    if error.details.is_empty() {
+        return format!("function error {}", error.code);
+    }
     let described = serde_json::from_str::<serde_json::Value>(&error.details).ok();
     let message = described
         .as_ref()
@@ -292,5 +295,6 @@ mod tests {
         let described = error(r#"{"errorMessage":"why","stackTrace":[]}"#);
         assert_eq!(sentence(&described), "function error Oops: why");
         assert_eq!(sentence(&error("why")), "function error Oops: why");
+        assert_eq!(sentence(&error("")), "function error Oops");
     }
 }

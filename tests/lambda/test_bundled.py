@@ -220,4 +220,5 @@ def test_invoke_calls_a_running_gateway(scene: Scene) -> None:
     equal(json.loads(told.stdout)["statusCode"], 200, "status")
     told = scene.run(str(scene.binary), "invoke", "fails", "--endpoint", gateway.url)
     equal(told.returncode, 1, "exit code")
-    check(b"RangeError" in told.stderr, f"stderr: {told.stderr!r}")
+    equal(told.stderr, b"function error Unhandled\n", "stderr")
+    equal(json.loads(told.stdout)["errorType"], "RangeError", "errorType")

@@ -19,9 +19,15 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use crate::support::{Client, status, within};
 
-/// A command of the program, free of what the environment says.
+/// A command of the program, free of what the environment says. `SLUICEGATE_TEST_BINARY` is the absolute path of another
+/// build of it, such as an optimised one.
 pub fn sluicegate(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sluicegate"));
+    let program = std::env::var("SLUICEGATE_TEST_BINARY");
+    let mut command = Command::new(
+        program
+            .as_deref()
+            .unwrap_or(env!("CARGO_BIN_EXE_sluicegate")),
+    );
     for name in [
         "SLUICEGATE_LISTEN",
         "SLUICEGATE_WORKERS",
@@ -195,6 +201,16 @@ impl Process {
                 _ => panic!("no line with `{text}`, only {seen:#?}"),
             }
         }
+    }
+
+    /// All that it has said and nobody has waited for.
+    pub async fn said(&self) -> Vec<String> {
+        let mut lines = self.lines.lock().await;
+        std::iter::from_fn(|| lines.try_recv().ok()).collect()
+    }
+
+    pub fn id(&self) -> u32 {
+        self.id
     }
 
     /// Waits for its end.

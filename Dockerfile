@@ -34,10 +34,11 @@ LABEL org.opencontainers.image.title="sluicegate" \
 COPY --from=build /out /
 # Takes the place of the first listener's address: 127.0.0.1, the default, can't be reached from outside a container.
 ENV SLUICEGATE_LISTEN=0.0.0.0:8080
+# What HEALTHCHECK asks. A configuration may have another address under `admin`; tell it here, too, then.
+ENV SLUICEGATE_ADMIN=127.0.0.1:9901
 EXPOSE 8080
 WORKDIR /etc/sluicegate
 USER 65532:65532
-# Asks the admin address, which the configuration must have: `admin: { address: 127.0.0.1:9901 }`.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10s CMD ["/usr/local/bin/sluicegate", "health"]
 # The program is process 1 and takes signals itself: SIGTERM, which `docker stop` sends, lets open streams finish.
 # Give it the time they need: `docker stop --time`, `stop_grace_period`, or terminationGracePeriodSeconds.

@@ -54,6 +54,7 @@ struct Sender {
     collector: Destination,
     authority: Box<str>,
     path: Box<str>,
+    headers: Vec<(Box<str>, Box<str>)>,
     /// What stands before and after the spans of each batch.
     frame: (String, &'static str),
     is_failing: bool,
@@ -78,6 +79,7 @@ impl Sender {
             collector: Destination::Endpoint(Arc::new(endpoint)),
             authority: origin.authority.clone(),
             path: model.path.clone(),
+            headers: model.headers.clone(),
             frame: frame(model),
             is_failing: false,
         }
@@ -152,6 +154,9 @@ impl Sender {
         fields.push_known(Known::ContentType, b"Content-Type", b"application/json");
         let agent = concat!("sluicegate/", env!("CARGO_PKG_VERSION"));
         fields.push_known(Known::UserAgent, b"User-Agent", agent.as_bytes());
+        for (name, value) in &self.headers {
+            fields.push(name.as_bytes(), value.as_bytes());
+        }
         let mut request = Outgoing {
             method: Method::POST,
             target: self.path.to_string(),

@@ -36,6 +36,7 @@ fn sluicegate(arguments: &[&str]) -> Command {
         "SLUICEGATE_WORKERS",
         "RUST_LOG",
         "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "OTEL_EXPORTER_OTLP_HEADERS",
         "OTEL_TRACES_SAMPLER_ARG",
         "OTEL_SERVICE_NAME",
         "OTEL_SDK_DISABLED",
@@ -387,6 +388,7 @@ fn the_environment_names_a_collector_and_the_last_spans_reach_it() {
     command
         .env("SLUICEGATE_LISTEN", "127.0.0.1:0")
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{address}/"))
+        .env("OTEL_EXPORTER_OTLP_HEADERS", "x-key=a%20secret")
         .env("OTEL_SERVICE_NAME", "by-the-environment");
     let running = Running::start(command);
     assert!(running.get("/ping").starts_with("HTTP/1.1 200 "));
@@ -395,7 +397,12 @@ fn the_environment_names_a_collector_and_the_last_spans_reach_it() {
     running.line_with("stopped");
     assert_eq!(running.exit_status(), Some(0));
     let spans = taken.recv_timeout(GUARD).unwrap();
-    for part in ["POST /v1/traces ", "by-the-environment", "\"GET /ping\""] {
+    for part in [
+        "POST /v1/traces ",
+        "x-key: a secret\r\n",
+        "by-the-environment",
+        "\"GET /ping\"",
+    ] {
         assert!(spans.contains(part), "{part} isn't in {spans}");
     }
 }
@@ -416,6 +423,50 @@ fn a_variable_that_cant_be_used_keeps_it_from_starting() {
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains(name) && said.contains(value), "{said}");
     }
+    let mut command = sluicegate(&["serve", "--listen", "127.0.0.1:0", &files.path("api.yaml")]);
+    command
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+        .env("OTEL_EXPORTER_OTLP_HEADERS", "a secret");
+    let said = err(&command.output().unwrap());
+    assert!(
+        said.contains("OTEL_EXPORTER_OTLP_HEADERS") && !said.contains("a secret"),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_environment_names_the_admin_address_of_a_configuration_without_one() {
+    let files = Files::new("admin", &[("api.yaml", GOOD)]);
+    let port = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port();
+    let admin = format!("http://127.0.0.1:{port}/");
+    let mut command = sluicegate(&["serve", "--listen", "127.0.0.1:0", &files.path("api.yaml")]);
+    command.env("SLUICEGATE_ADMIN", &admin);
+    let running = Running::start(command);
+    let health = sluicegate(&["health"])
+        .env("SLUICEGATE_ADMIN", &admin)
+        .output()
+        .unwrap();
+    assert_eq!(
+        (health.status.code(), out(&health).as_str()),
+        (Some(0), "ready\n")
+    );
+    running.signal("INT");
+    assert_eq!(running.exit_status(), Some(0));
+    let mut command = sluicegate(&["serve", "--listen", "127.0.0.1:0", &files.path("api.yaml")]);
+    let output = command
+        .env("SLUICEGATE_ADMIN", "gateway:9901")
+        .output()
+        .unwrap();
+    assert!(
+        err(&output).contains("SLUICEGATE_ADMIN"),
+        "{}",
+        err(&output)
+    );
+    assert_eq!(output.status.code(), Some(1));
 }
 
 #[test]

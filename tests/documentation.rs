@@ -137,7 +137,10 @@ fn words(schema: &Value) -> Option<String> {
         .and_then(Value::as_array)
         .into_iter()
         .flatten()
-        .map(|word| word.as_str().unwrap().to_owned());
+        .map(|word| {
+            word.as_str()
+                .map_or_else(|| word.to_string(), str::to_owned)
+        });
     let choices = schema
         .get("oneOf")
         .or(schema.get("anyOf"))

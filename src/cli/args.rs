@@ -112,7 +112,8 @@ pub(super) struct Demo {
 /// Serve the APIs of a configuration
 #[derive(Debug, Args)]
 #[command(after_help = "Environment:\n  \
-    RUST_LOG  how much the program's own log tells, such as `debug` or `sluicegate=trace`\n\n\
+    SLUICEGATE_ADMIN  the admin address of a configuration that has none, such as `127.0.0.1:9901`\n  \
+    RUST_LOG          how much the program's own log tells, such as `debug` or `sluicegate=trace`\n\n\
     Signals:\n  \
     SIGTERM   stop: not ready at once, no new connections after `shutdown.preStopDelayInMillis`, open requests may finish\n  \
     SIGINT    stop without the delay; open requests have 10 seconds\n  \

@@ -59,6 +59,9 @@ pub(super) fn run(serve: &Serve) -> ExitCode {
         path: serve.config.clone(),
         overrides: Overrides {
             listen: serve.listen.clone(),
+            admin: std::env::var("SLUICEGATE_ADMIN")
+                .ok()
+                .filter(|it| !it.is_empty()),
             workers: serve.workers.map(|count| count as usize),
             watch: serve.watch,
             tracing: TracingVariables::from_env(),

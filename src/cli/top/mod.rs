@@ -43,11 +43,18 @@ pub(super) fn run(top: &Top) -> ExitCode {
     }
     match watch(top, &mut table) {
         Ok(()) => ExitCode::SUCCESS,
+        // A terminal that hangs up can't be used from then on; the signal that says so may come a moment later.
+        Err(_) if is_told_soon() => ExitCode::SUCCESS,
         Err(error) => {
             complain(&format!("error: the terminal can't be used: {error}\n"));
             ExitCode::from(1)
         }
     }
+}
+
+fn is_told_soon() -> bool {
+    thread::sleep(LOOK);
+    IS_TOLD.load(Relaxed)
 }
 
 /// The terminal's other screen, until dropped.

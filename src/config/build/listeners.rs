@@ -115,12 +115,31 @@ impl Builder<'_> {
     pub(super) fn admin(&mut self, listeners: &[SocketAddr]) -> Option<SocketAddr> {
         const POINTER: &str = "/admin/address";
         let settings = self.settings;
-        let address = self.address(&settings.admin.as_ref()?.address, POINTER)?;
+        let address = match &settings.admin {
+            Some(admin) => self.address(&admin.address, POINTER)?,
+            None => self.admin_of_environment()?,
+        };
         if address.port() != 0 && listeners.contains(&address) {
             let message = format!("the operator's address `{address}` is a listener's, too");
             self.error(Code::E016, POINTER, message, "give it another port");
         }
         Some(address)
+    }
+
+    /// The address where `sluicegate top` and `sluicegate health` look, too; they may be told a URL.
+    fn admin_of_environment(&mut self) -> Option<SocketAddr> {
+        let said = self.overrides.admin.as_deref()?;
+        let address = said
+            .strip_prefix("http://")
+            .unwrap_or(said)
+            .trim_end_matches('/');
+        let found = parse_address(address);
+        if found.is_none() {
+            let message = format!("`{said}` isn't an IP address with a port");
+            let finding = Diagnostic::new(Code::E015, &"SLUICEGATE_ADMIN".into(), message);
+            self.diagnostics.push(finding.hint(address_hint(address)));
+        }
+        found
     }
 
     fn address(&mut self, text: &str, pointer: &str) -> Option<SocketAddr> {

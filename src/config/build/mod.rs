@@ -54,6 +54,8 @@ pub struct Loaded {
 pub struct Overrides {
     /// The first listener's address.
     pub listen: Option<String>,
+    /// The admin address of a configuration that has none.
+    pub admin: Option<String>,
     /// Worker threads.
     pub workers: Option<usize>,
     /// Whether the files are watched, whatever the file says.

@@ -1,19 +1,26 @@
 //! Where spans go: `tracing:`, and for what it leaves unsaid the variables that OpenTelemetry has for every program
 //! (<https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>).
 
+use percent_encoding::percent_decode_str;
+
 use super::settings::Builder;
-use crate::config::{
-    codes::Code,
-    diagnostics::Diagnostic,
-    document::settings as said,
-    model::{Origin, Tracing},
-    uri::parse_origin,
+use crate::{
+    config::{
+        codes::Code,
+        diagnostics::Diagnostic,
+        document::settings as said,
+        model::{Origin, Tracing},
+        uri::parse_origin,
+    },
+    types::fields::{is_field_value, is_token},
 };
 
 /// The variable that names the collector.
 const ENDPOINT: &str = "OTEL_EXPORTER_OTLP_ENDPOINT";
 /// The variable that says how many requests are traced.
 const RATE: &str = "OTEL_TRACES_SAMPLER_ARG";
+/// The variable with what a collector wants to be sent besides, such as a key.
+const HEADERS: &str = "OTEL_EXPORTER_OTLP_HEADERS";
 /// Where a collector takes spans, below its address.
 const PATH: &str = "/v1/traces";
 
@@ -26,6 +33,8 @@ pub struct TracingVariables {
     pub rate: Option<String>,
     /// `OTEL_SERVICE_NAME`.
     pub service: Option<String>,
+    /// `OTEL_EXPORTER_OTLP_HEADERS`.
+    pub headers: Option<String>,
     /// `OTEL_SDK_DISABLED`.
     pub is_disabled: bool,
 }
@@ -38,6 +47,7 @@ impl TracingVariables {
             endpoint: read(ENDPOINT),
             rate: read(RATE),
             service: read("OTEL_SERVICE_NAME"),
+            headers: read(HEADERS),
             is_disabled: read("OTEL_SDK_DISABLED")
                 .is_some_and(|it| it.eq_ignore_ascii_case("true")),
         }
@@ -64,6 +74,7 @@ impl Builder<'_> {
         let (origin, path) = self.collector(said.otlp_endpoint.as_deref())?;
         let rate = said.sample_rate.or_else(|| self.rate());
         let service = said.service_name.as_deref();
+        let headers = self.headers();
         Some(Tracing {
             origin,
             path,
@@ -73,6 +84,7 @@ impl Builder<'_> {
                 .unwrap_or("sluicegate")
                 .into(),
             instance: instance.into(),
+            headers,
         })
     }
 
@@ -107,10 +119,39 @@ impl Builder<'_> {
         rate
     }
 
+    /// What the collector is sent besides. Only the environment says it: a configuration is no place for secrets.
+    fn headers(&mut self) -> Vec<(Box<str>, Box<str>)> {
+        let text = self.overrides.tracing.headers.as_deref();
+        let headers: Option<Vec<_>> = text
+            .unwrap_or_default()
+            .split(',')
+            .filter(|it| !it.trim().is_empty())
+            .map(header)
+            .collect();
+        headers.unwrap_or_else(|| {
+            // The value isn't shown.
+            let message = "it isn't a list of headers".to_owned();
+            self.wrong_variable(
+                HEADERS,
+                message,
+                "write it like `authorization=Bearer%20abc,x-team=shop`",
+            );
+            Vec::new()
+        })
+    }
+
     fn wrong_variable(&mut self, name: &str, message: String, hint: &str) {
         let finding = Diagnostic::new(Code::E015, &name.into(), message);
         self.diagnostics.push(finding.hint(hint));
     }
+}
+
+/// A `name=value`, as W3C Baggage writes them; the value is percent-encoded.
+fn header(text: &str) -> Option<(Box<str>, Box<str>)> {
+    let (name, value) = text.split_once('=')?;
+    let value = percent_decode_str(value.trim()).decode_utf8().ok()?;
+    let fits = is_token(name.trim().as_bytes()) && is_field_value(value.as_bytes());
+    fits.then(|| (name.trim().into(), value.into()))
 }
 
 fn collector(url: &str) -> Option<(Origin, Box<str>)> {
@@ -125,6 +166,25 @@ fn collector(url: &str) -> Option<(Origin, Box<str>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn headers_for_the_collector_are_decoded_and_checked() {
+        let pair = |name: &str, value: &str| Some((name.into(), value.into()));
+        for (text, read) in [
+            (
+                "authorization=Bearer%20abc",
+                pair("authorization", "Bearer abc"),
+            ),
+            (" x-key = a=b ", pair("x-key", "a=b")),
+            ("x-key=", pair("x-key", "")),
+            ("x key=a", None),
+            ("x-key", None),
+            ("x-key=a%0d%0ab", None),
+            ("x-key=%ff", None),
+        ] {
+            assert_eq!(header(text), read, "{text}");
+        }
+    }
 
     #[test]
     fn spans_go_below_the_collectors_address() {

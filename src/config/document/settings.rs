@@ -173,7 +173,7 @@ pub struct LambdaAnswers {
     /// for repeated headers. API Gateway answers such a response with 500. Default: false.
     pub header_arrays: Option<bool>,
     /// The status for a function's error before its streamed response has begun: 500 or 502. Default: 500.
-    #[schemars(range(min = 500, max = 502))]
+    #[schemars(extend("enum" = [500, 502]))]
     pub function_error_status: Option<u16>,
     /// The `Content-Type` of a streamed response whose metadata has none. Default: `application/json`.
     pub default_content_type: Option<String>,

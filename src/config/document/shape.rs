@@ -68,7 +68,10 @@ impl<'a> Checker<'a> {
             return self.check_choices(value, choices);
         }
         if let Some(allowed) = schema.get("enum").and_then(Value::as_array) {
-            return self.check_enum(value, allowed.iter().filter_map(Value::as_str).collect());
+            return match allowed.iter().map(Value::as_str).collect() {
+                Some(words) => self.check_enum(value, words),
+                None => self.check_numbers(value, allowed),
+            };
         }
         if !self.check_type(value, schema) {
             return;
@@ -137,6 +140,20 @@ impl<'a> Checker<'a> {
                 Some(meant) => finding.hint(format!("did you mean `{meant}`?")),
                 None => finding,
             },
+        );
+    }
+
+    /// A choice of numbers, such as two statuses.
+    fn check_numbers(&mut self, value: &Cursor<'_>, allowed: &[Value]) {
+        if allowed.contains(value.value) {
+            return;
+        }
+        let expected: Vec<String> = allowed.iter().map(Value::to_string).collect();
+        let message = format!("{} is {}", name_of(value), value.value);
+        let finding = value.report(Code::E013, message);
+        self.tell(
+            value,
+            finding.label(format!("expected {}", expected.join(" or "))),
         );
     }
 

@@ -163,6 +163,8 @@ pub struct Tracing {
     pub service: Box<str>,
     /// `service.instance.id`.
     pub instance: Box<str>,
+    /// Headers of the gateway's requests to the collector, such as `Authorization`. Their values are secrets.
+    pub headers: Vec<(Box<str>, Box<str>)>,
 }
 
 /// Where log lines go.

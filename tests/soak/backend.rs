@@ -28,13 +28,8 @@ pub async fn start() -> SocketAddr {
     tokio::spawn(async move {
         while let Ok((tcp, _)) = listener.accept().await {
             tcp.set_nodelay(true).unwrap();
-            tokio::spawn(async move {
-                serve(Conn {
-                    tcp,
-                    read: Vec::new(),
-                })
-                .await
-            });
+            let read = Vec::new();
+            tokio::spawn(serve(Conn { tcp, read }));
         }
     });
     address

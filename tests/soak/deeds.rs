@@ -113,12 +113,8 @@ impl Deed {
             Bodiless => bodiless(stage, ledger).await,
             Pipeline => pipeline(stage, ledger).await,
             Cut => {
-                cut(
-                    stage,
-                    ["cut-chunk", "cut-length", "bad-chunk"][within(0..3)],
-                    ledger,
-                )
-                .await
+                let kind = ["cut-chunk", "cut-length", "bad-chunk"][within(0..3)];
+                cut(stage, kind, ledger).await;
             }
             Reset => reset(stage, ledger).await,
             Failed => {

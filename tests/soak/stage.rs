@@ -221,20 +221,20 @@ impl Stage {
             "left: the access log; right: what the clients did"
         );
         let metrics = self.metrics().await;
-        let sum = |name: &str, label: &str| -> f64 {
+        let sum = |name: &str, label: &str| -> u64 {
             let of = metrics
                 .iter()
                 .filter(|(series, _)| series.starts_with(name) && series.contains(label));
-            of.map(|(_, value)| value).sum()
+            of.map(|(_, value)| *value as u64).sum()
         };
-        assert_eq!(sum("sluicegate_requests_total{", ""), ledger.total() as f64);
+        assert_eq!(sum("sluicegate_requests_total{", ""), ledger.total());
         for (outcome, count) in by_outcome(&expected) {
             assert_eq!(
                 sum(
                     "sluicegate_outcomes_total{",
                     &format!("outcome=\"{outcome}\"")
                 ),
-                count as f64,
+                count,
                 "{outcome}"
             );
         }

@@ -1,12 +1,16 @@
 //! The bundled runtimes for Node.js and Python, written to a directory where their interpreters find them.
 //!
-//! One private directory serves all functions of the process; it is removed with the last of them.
+//! One private directory serves all functions of the process; it is removed with the last of them. A process that is killed
+//! leaves its directory behind; the next one removes it. Which ones are in use is told by a lock, which ends with its
+//! process.
 
 use std::{
-    fs, io,
+    fs::{self, File},
+    io,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, Weak},
+    time::Duration,
 };
 
 use crate::types::ids::random;
@@ -27,12 +31,20 @@ const FILES: [(&str, &str); 6] = [
     ),
 ];
 
+/// What the names of such directories begin with.
+const PREFIX: &str = "sluicegate-functions-";
+/// The file that is locked for as long as the directory is in use.
+const LOCK: &str = "lock";
+/// A younger directory may not be locked yet.
+const YOUNG: Duration = Duration::from_secs(60);
+
 static CURRENT: Mutex<Weak<Bootstraps>> = Mutex::new(Weak::new());
 
 /// The directory with the bundled runtimes.
 #[derive(Debug)]
 pub(super) struct Bootstraps {
     directory: PathBuf,
+    _lock: File,
 }
 
 impl Bootstraps {
@@ -42,16 +54,23 @@ impl Bootstraps {
         if let Some(bootstraps) = current.upgrade() {
             return Ok(bootstraps);
         }
-        let name = format!("sluicegate-{}-{:016x}", std::process::id(), random());
-        let bootstraps = Arc::new(Bootstraps::write(std::env::temp_dir().join(name))?);
+        let all = std::env::temp_dir();
+        remove_abandoned(&all, YOUNG);
+        let name = format!("{PREFIX}{:016x}", random());
+        let bootstraps = Arc::new(Bootstraps::write(all.join(name))?);
         *current = Arc::downgrade(&bootstraps);
         Ok(bootstraps)
     }
 
     fn write(directory: PathBuf) -> io::Result<Bootstraps> {
         fs::DirBuilder::new().mode(0o700).create(&directory)?;
+        let lock = File::create(directory.join(LOCK))?;
+        lock.lock()?;
         // From here on the directory goes when this value does, whatever fails.
-        let bootstraps = Bootstraps { directory };
+        let bootstraps = Bootstraps {
+            directory,
+            _lock: lock,
+        };
         for (name, text) in FILES {
             fs::write(bootstraps.directory.join(name), text)?;
         }
@@ -74,6 +93,23 @@ impl Drop for Bootstraps {
     }
 }
 
+/// Removes what processes have left behind that couldn't do so themselves.
+fn remove_abandoned(all: &Path, young: Duration) {
+    let directories = fs::read_dir(all).into_iter().flatten().flatten();
+    let ours = directories.filter(|it| it.file_name().to_string_lossy().starts_with(PREFIX));
+    for directory in ours.map(|it| it.path()) {
+        if is_abandoned(&directory.join(LOCK), young).unwrap_or(false) {
+            let _ = fs::remove_dir_all(directory);
+        }
+    }
+}
+
+fn is_abandoned(lock: &Path, young: Duration) -> io::Result<bool> {
+    let file = File::open(lock)?;
+    let age = file.metadata()?.modified()?.elapsed().unwrap_or_default();
+    Ok(age >= young && file.try_lock().is_ok())
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
@@ -91,6 +127,25 @@ mod tests {
         }
         drop(bootstraps);
         assert!(!directory.exists());
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_and_what_is_in_use_stays() {
+        let all = std::env::temp_dir().join(format!("sluicegate-test-{:016x}", random()));
+        fs::create_dir(&all).unwrap();
+        let used = Bootstraps::write(all.join(format!("{PREFIX}used"))).unwrap();
+        let (left, other) = (all.join(format!("{PREFIX}left")), all.join("other"));
+        for directory in [&left, &other] {
+            fs::create_dir(directory).unwrap();
+            fs::write(directory.join(LOCK), "").unwrap();
+        }
+        remove_abandoned(&all, YOUNG);
+        assert!(left.exists(), "it may be about to be locked");
+        remove_abandoned(&all, Duration::ZERO);
+        assert!(!left.exists() && other.exists());
+        assert!(used.directory().join("node.mjs").exists());
+        drop(used);
+        fs::remove_dir_all(all).unwrap();
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::{
     integration::{
         function::{Answered, Direct, Refused},
         function_url::{self, Reached, id_in_host, name_in_path},
-        invoke_api::{self, Background, Invoke, Operation},
+        invoke_api::{self, Invoke, Operation},
     },
     lambda::function::Function,
     stream::{clocks::Clocks, request_body::RequestBody, streamed::StreamedBody},
@@ -31,7 +31,6 @@ pub struct Fronts {
     by_id: BTreeMap<Box<str>, Arc<Direct>>,
     counts: BTreeMap<Box<str>, Counts>,
     place: LambdaFront,
-    background: Arc<Background>,
 }
 
 /// Where a function's calls are counted.
@@ -84,7 +83,6 @@ impl Fronts {
             counts: counts.collect(),
             by_name,
             place: model.lambda.clone(),
-            background: Arc::default(),
         }
     }
 
@@ -140,7 +138,6 @@ impl Fronts {
                     operation,
                     direct: self.by_name.get(&operation.name),
                     arn: self.arn(&operation.name),
-                    background: &self.background,
                 };
                 invoke.call(context, body, &clocks).await
             }

@@ -30,6 +30,7 @@ use super::{
 use crate::{
     config::model::Http,
     gateway::{Gateway, snapshot::Snapshot},
+    integration::invoke_api::background,
     types::{
         clock::Tick,
         lifecycle::{Conductor, Phase},
@@ -173,7 +174,7 @@ impl Running {
                     break;
                 },
                 Some(order) = orders.recv() => self.obey(order),
-                () = tasks.wait(), if phase >= Phase::Draining => return,
+                () = ended(&tasks), if phase >= Phase::Draining => return,
             }
         }
         self.close_all();
@@ -202,7 +203,7 @@ impl Running {
                 let _ = adopted.send(());
             }
             Order::Lend(lent) => drop(lent.send(self.lend())),
-            Order::Count(count) => drop(count.send(registry::exchanges())),
+            Order::Count(count) => drop(count.send(registry::exchanges() + background::count())),
         }
     }
 
@@ -282,6 +283,12 @@ impl Running {
             .filter_map(|socket| socket.as_fd().try_clone_to_owned().ok())
             .collect()
     }
+}
+
+/// Everything has ended: the connections, and then what nobody waited for on one.
+async fn ended(connections: &TaskTracker) {
+    connections.wait().await;
+    background::ended().await;
 }
 
 async fn sweep() {

@@ -7,6 +7,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use sluicegate::types::lifecycle::Phase;
+
 use crate::support::{Client, Gateway, header, status};
 
 /// A call of `Invoke`, or of `InvokeWithResponseStream`, with these further header lines.
@@ -183,6 +185,22 @@ async fn an_event_is_taken_at_once_and_run_without_its_caller() {
     assert_eq!((status(&head), body.as_str()), (202, ""));
     gateway.let_go("on");
     gateway.touched("done").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draining_gateway_waits_for_the_events_it_has_taken() {
+    let gateway = Gateway::with_functions(&["chat"], "");
+    let steps = json!([["wait", "on"], ["touch", "done"], ["return", 1]]);
+    let request = call("chat", "X-Amz-Invocation-Type: Event\r\n", &steps);
+    let (head, _) = Client::ask(gateway.functions(), &request).await;
+    assert_eq!(status(&head), 202);
+    gateway.conductor().advance(Phase::Draining);
+    // Long enough for a worker that has nothing left to end.
+    tokio::time::sleep(Duration::from_millis(150)).await;
+    assert_eq!(gateway.exchanges().await, 1);
+    gateway.let_go("on");
+    gateway.touched("done").await;
+    gateway.ended().await;
 }
 
 /// The type and payload of the event in a chunk.

@@ -2,18 +2,13 @@
 //!
 //! Signatures are accepted and not looked at: who reaches the listener may invoke its functions.
 
+pub mod background;
 mod events;
 mod operation;
 mod options;
 mod refusal;
 
-use std::{
-    future::poll_fn,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
-};
+use std::{future::poll_fn, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -50,32 +45,6 @@ use options::{InvocationType, Options};
 
 /// Bytes of an event that nobody waits for (page "Lambda quotas").
 const MOST_ASYNCHRONOUS: usize = 1024 * 1024;
-/// Asynchronous invocations that a worker has open at a time.
-const MOST_OPEN: usize = 1000;
-
-/// Invocations that nobody waits for.
-#[derive(Debug, Default)]
-pub struct Background {
-    open: AtomicUsize,
-}
-
-/// One of them, until it is dropped.
-struct Open(Arc<Background>);
-
-impl Background {
-    fn open(self: &Arc<Self>) -> Option<Open> {
-        // Counted first, so that a refused one takes back its own.
-        let open = Open(self.clone());
-        (self.open.fetch_add(1, Relaxed) < MOST_OPEN).then_some(open)
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Relaxed);
-    }
-}
-
 /// One call of the API.
 #[derive(Debug)]
 pub struct Invoke<'a> {
@@ -85,8 +54,6 @@ pub struct Invoke<'a> {
     pub direct: Option<&'a Arc<Direct>>,
     /// What the ARN of one that isn't there would be.
     pub arn: String,
-    /// Where invocations go on without their callers.
-    pub background: &'a Arc<Background>,
 }
 
 impl Invoke<'_> {
@@ -145,35 +112,30 @@ impl Invoke<'_> {
                 Fields::default(),
                 Bytes::new(),
             )),
-            (InvocationType::Event, _) => self.in_background(context, direct, call),
+            (InvocationType::Event, _) => in_background(context, direct, call),
             (_, TransferMode::Buffered) => respond(context, direct, call, clocks).await,
             (_, TransferMode::Stream) => stream(context, direct, call, clocks).await,
         }
     }
+}
 
-    /// Takes a call that nobody waits for.
-    fn in_background(
-        &self,
-        context: &mut Context,
-        direct: &Arc<Direct>,
-        call: Call,
-    ) -> Result<Answered, Refused> {
-        let Some(open) = self.background.open() else {
-            let refusal = Refusal::new(429, "TooManyRequestsException", "Rate Exceeded.")
-                .because("ConcurrentInvocationLimitExceeded");
-            return Err(refusal::of(InvokeFault::Refused(refusal)));
-        };
-        let invocation = direct.invocation(context, call);
-        context.integration.request_id = Some(context.request_id);
-        let direct = direct.clone();
-        tokio::spawn(async move {
-            run(&direct, invocation).await;
-            drop(open);
-        });
-        let mut fields = Fields::with_capacity(128);
-        fields.push(b"x-amzn-Remapped-Content-Length", b"0");
-        Ok(Answered::Whole(StatusCode::ACCEPTED, fields, Bytes::new()))
+/// Takes a call that nobody waits for.
+fn in_background(
+    context: &mut Context,
+    direct: &Arc<Direct>,
+    call: Call,
+) -> Result<Answered, Refused> {
+    let invocation = direct.invocation(context, call);
+    let direct = direct.clone();
+    if !background::run(async move { run(&direct, invocation).await }) {
+        let refusal = Refusal::new(429, "TooManyRequestsException", "Rate Exceeded.")
+            .because("ConcurrentInvocationLimitExceeded");
+        return Err(refusal::of(InvokeFault::Refused(refusal)));
     }
+    context.integration.request_id = Some(context.request_id);
+    let mut fields = Fields::with_capacity(128);
+    fields.push(b"x-amzn-Remapped-Content-Length", b"0");
+    Ok(Answered::Whole(StatusCode::ACCEPTED, fields, Bytes::new()))
 }
 
 /// Runs an invocation that nobody waits for. It isn't tried again.
@@ -435,15 +397,5 @@ mod tests {
             on("rebound.example:8080", "Authorization: AWS4 a\r\n"),
             Ok(())
         );
-    }
-
-    #[test]
-    fn only_so_many_events_are_open_and_each_gives_its_place_back() {
-        let background = Arc::new(Background::default());
-        let mut open: Vec<Open> = (0..MOST_OPEN).filter_map(|_| background.open()).collect();
-        assert_eq!(open.len(), MOST_OPEN);
-        assert!(background.open().is_none());
-        open.pop();
-        assert!(background.open().is_some());
     }
 }

@@ -201,6 +201,11 @@ impl Gateway {
         self.server.as_ref().unwrap().conductor()
     }
 
+    /// How many requests its workers have under way.
+    pub async fn exchanges(&self) -> usize {
+        self.server.as_ref().unwrap().exchanges().await
+    }
+
     /// Waits until its workers have ended.
     pub async fn ended(mut self) {
         let server = self.server.take().unwrap();

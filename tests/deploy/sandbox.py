@@ -8,39 +8,16 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
+from claims import check, eventually
 from dockerfile import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = ROOT / "target" / "deploy"
 GUARD = 20.0
 """Seconds that a step may take. No test measures time: one that takes this long hangs."""
-
-
-class Failed(Exception):
-    """What a test expected didn't happen."""
-
-
-def check(condition: object, claim: str) -> None:
-    """Fails the test unless the claim holds."""
-    if not condition:
-        raise Failed(claim)
-
-
-def equal(actual: object, expected: object, what: str) -> None:
-    """Fails the test unless both are the same."""
-    check(actual == expected, f"{what}: got {actual!r}, expected {expected!r}")
-
-
-def eventually(claim: str, holds: Callable[[], object]) -> None:
-    """Waits until the claim holds."""
-    until = time.monotonic() + GUARD
-    while not holds():
-        check(time.monotonic() < until, f"still not so after {GUARD:g} s: {claim}")
-        time.sleep(0.05)
 
 
 def run(*arguments: str | Path, **environment: str) -> str:
@@ -116,7 +93,8 @@ exec env -i {environment} {tool("setpriv")} --no-new-privs {tool("chroot")} --us
                 stderr=log,
             )
         children = Path(f"/proc/{self._unshare.pid}/task/{self._unshare.pid}/children")
-        eventually("the first process has started", lambda: self._unshare.poll() is not None or children.read_text())
+        started = "the first process has started"
+        eventually(started, lambda: self._unshare.poll() is not None or children.read_text(), GUARD)
         self.pid = int(children.read_text() or 0) if self._unshare.poll() is None else 0
         self._others: list[subprocess.Popen[bytes]] = []
 
@@ -125,6 +103,7 @@ exec env -i {environment} {tool("setpriv")} --no-new-privs {tool("chroot")} --us
         eventually(
             f"it is healthy, see {self.log}",
             lambda: self._unshare.poll() is not None or self.health().returncode == 0,
+            GUARD,
         )
         check(self._unshare.poll() is None, f"it ended at its start: {self.log.read_text()[-2000:]}")
 

@@ -7,7 +7,8 @@ from typing import Any
 import yaml
 from compose_spec import PyCompose
 
-from sandbox import ROOT, Failed, check, equal, in_disposable_root, run
+from claims import Failed, check, equal
+from sandbox import ROOT, in_disposable_root, run
 
 HERE = Path(__file__).resolve().parent
 DEPLOY = ROOT / "deploy"

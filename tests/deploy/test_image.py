@@ -9,23 +9,13 @@ from pathlib import Path
 import yaml
 
 import dockerfile
-from sandbox import (
-    GUARD,
-    ROOT,
-    TARGET,
-    Failed,
-    check,
-    container,
-    equal,
-    eventually,
-    in_disposable_root,
-    read_until,
-    run,
-)
+from claims import Failed, check, equal, eventually
+from sandbox import GUARD, ROOT, TARGET, container, in_disposable_root, read_until, run
 
 IMAGE = TARGET / "image"
 ETC = ROOT / "deploy" / "compose" / "config"
 APP = ["-m", "uvicorn", "--app-dir", str(ROOT / "examples" / "fastapi"), "--port", "8000", "app:app"]
+URL = "http://127.0.0.1:8080"
 NAMES = "127.0.0.1 localhost\n127.0.0.1 app\n"
 
 CARGO = """#!/bin/sh
@@ -86,14 +76,14 @@ def test_it_serves_as_process_1_without_rights_on_a_read_only_root(binary: Path)
     with container(image(), built(binary), ETC, NAMES) as running:
         running.beside(sys.executable, *APP)
         running.ready()
-        eventually("the application answers", lambda: running.get("http://127.0.0.1:8080/rows?count=1")[0] == 200)
+        eventually("the application answers", lambda: running.get(f"{URL}/rows?count=1")[0] == 200, GUARD)
         equal(running.status("NSpid")[-1], "1", "its number")
         equal((running.status("Uid"), running.status("Gid")), (["65532"] * 4, ["65532"] * 4), "its user and group")
         equal(running.status("CapEff"), ["0" * 16], "its capabilities")
         mounts = [line.split() for line in Path(f"/proc/{running.pid}/mounts").read_text().splitlines()]
         options = {mount[1]: mount[3].split(",") for mount in mounts}
         check("ro" in options["/"], f"its root is read-only: {options}")
-        curl = running.beside("curl", "--silent", "--no-buffer", "http://127.0.0.1:8080/hello")
+        curl = running.beside("curl", "--silent", "--no-buffer", f"{URL}/hello")
         read_until(curl, b"Hello ")
         equal(read_until(curl, b"!"), b"World !", "the rest of the stream")
 
@@ -103,11 +93,11 @@ def test_sigterm_lets_a_stream_finish(binary: Path) -> None:
     with container(image(), built(binary), ETC, NAMES) as running:
         running.beside(sys.executable, *APP)
         running.ready()
-        eventually("the application answers", lambda: running.get("http://127.0.0.1:8080/rows?count=1")[0] == 200)
-        curl = running.beside("curl", "--silent", "--no-buffer", "http://127.0.0.1:8080/hello")
+        eventually("the application answers", lambda: running.get(f"{URL}/rows?count=1")[0] == 200, GUARD)
+        curl = running.beside("curl", "--silent", "--no-buffer", f"{URL}/hello")
         read_until(curl, b"Hello ")
         running.signal(signal.SIGTERM)
-        eventually("its health check fails", lambda: running.health().returncode != 0)
+        eventually("its health check fails", lambda: running.health().returncode != 0, GUARD)
         equal(running.health().stderr, "shutting down\n", "what the health check says")
         equal(read_until(curl, b"!"), b"World !", "the rest of the stream")
         equal(curl.wait(GUARD), 0, "curl's exit code")

@@ -7,12 +7,13 @@ The first run makes all that is needed in `target/lambda`, for minutes. What the
 in `target/lambda/runs/NAME/`. The exit status is 0 only if all tests pass.
 """
 
+import importlib
 import sys
 from pathlib import Path
 
 HOME = Path(__file__).resolve().parent
-# The stage is the one of the other suite.
-sys.path.append(str(HOME.parent / "peers"))
+# Its tests run on the scenes of `peers`.
+sys.path += [str(HOME.parent / "suite"), str(HOME.parent / "peers")]
 
 from prepare import prepare  # noqa: E402
 from suite import Suite  # noqa: E402
@@ -22,6 +23,8 @@ SUITE = Suite(
     about=__doc__,
     packages=["boto3", "awscli", "awslambdaric==4.2.2", "fastapi", "uvicorn", "httpx"],
     modules=["bundled", "runtimes", "sdks", "remote", "robust"],
+    # Its module can only be imported in the environment.
+    stage=lambda binary, directory: importlib.import_module("harness").Scene(binary, directory),
     limit=90,
     limit_of_all=400,
     prepare=prepare,

@@ -17,7 +17,8 @@ import botocore.config
 import httpx
 
 from apps import payload
-from harness import GUARD, Gateway, Scene, check, equal, eventually, http_stream
+from claims import GUARD, check, equal, eventually
+from harness import Gateway, Scene, http_stream
 
 HOME = Path(__file__).resolve().parent
 TARGET = HOME.parents[1] / "target" / "lambda"

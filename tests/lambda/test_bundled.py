@@ -2,7 +2,8 @@
 
 import json
 
-from harness import Gateway, Scene, check, equal, eventually, http_stream
+from claims import check, equal, eventually
+from harness import Gateway, Scene, http_stream
 from stage import (
     DELIMITER,
     EXAMPLES,

@@ -7,7 +7,8 @@ import botocore.auth
 import botocore.awsrequest
 import botocore.credentials
 
-from harness import Gateway, Scene, equal, eventually, http_stream
+from claims import equal, eventually
+from harness import Gateway, Scene, http_stream
 from stage import KEYS, Steps, get, in_lock_step, integration, node, outcomes, rest, serve, url, whole
 
 HANDLERS = ["streamed", "buffered", "breaks", "fails", "dies"]

@@ -10,7 +10,8 @@ from collections.abc import Awaitable
 from pathlib import Path
 
 from apps import payload
-from harness import GUARD, Failed, Gateway, Process, Scene, check, equal, eventually
+from claims import GUARD, Failed, check, equal, eventually
+from harness import Gateway, Process, Scene
 from stage import CHUNKS, Steps, end, node, processes, serve
 from test_runtimes import rust
 

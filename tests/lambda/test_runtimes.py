@@ -4,19 +4,8 @@ import json
 import signal
 from typing import Any
 
-from harness import (
-    PEERS,
-    VENV,
-    Backend,
-    Scene,
-    check,
-    equal,
-    eventually,
-    free_port,
-    http_stream,
-    lock_step,
-    stream_name,
-)
+from claims import check, equal, eventually
+from harness import PEERS, VENV, Backend, Scene, free_port, http_stream, lock_step, stream_name
 from stage import (
     CHUNKS,
     DELIMITER,

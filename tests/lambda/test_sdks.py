@@ -8,7 +8,8 @@ from typing import Any
 import botocore.exceptions
 
 from apps import payload
-from harness import VENV, Failed, Scene, check, equal, eventually
+from claims import Failed, check, equal, eventually
+from harness import VENV, Scene
 from stage import CHUNKS, DELIMITER, HOME, KEYS, TARGET, Events, Steps, node, processes, sdk, serve
 
 

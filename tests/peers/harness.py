@@ -1,19 +1,14 @@
-"""The stage of a test: processes that always end, a gateway, backends, and reads that wait only so long.
-
-Steps wait for `GUARD` at most. It is generous: no test measures time, a step that takes this long is a deadlock.
-"""
+"""The stage of a test: processes that always end, a gateway, backends, and reads that wait only so long."""
 
 import contextlib
 import json
 import os
 import re
 import select
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,35 +17,12 @@ from typing import Any, Self
 import httpx
 
 from apps import payload
+from claims import GUARD, Failed, check, equal, eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 VENV = Path(sys.prefix)
 """The suite's own environment, which this runs in."""
 PEERS = Path(__file__).resolve().parent
-GUARD = 5.0
-
-
-class Failed(Exception):
-    """What a test expected didn't happen."""
-
-
-def check(condition: object, claim: str) -> None:
-    """Fails the test unless the claim holds."""
-    if not condition:
-        raise Failed(claim)
-
-
-def equal(actual: object, expected: object, what: str) -> None:
-    """Fails the test unless both are the same."""
-    check(actual == expected, f"{what}: got {actual!r}, expected {expected!r}")
-
-
-def eventually(claim: str, holds: Callable[[], object], guard: float = GUARD) -> None:
-    """Waits until the claim holds."""
-    until = time.monotonic() + guard
-    while not holds():
-        check(time.monotonic() < until, f"still not so after {guard:g} s: {claim}")
-        time.sleep(0.02)
 
 
 def free_port() -> int:
@@ -208,8 +180,6 @@ class Scene:
         self.binary = binary
         self._processes: list[Process] = []
         self._last_steps: list[Callable[[], None]] = []
-        shutil.rmtree(directory, ignore_errors=True)
-        directory.mkdir(parents=True)
 
     def __enter__(self) -> Self:
         return self

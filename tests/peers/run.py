@@ -7,16 +7,22 @@ The first run makes a Python environment in `target/peers/venv`. What the progra
 `target/peers/runs/NAME/`. The exit status is 0 only if all tests pass.
 """
 
+import importlib
 import sys
 from pathlib import Path
 
-from suite import Suite
+HOME = Path(__file__).resolve().parent
+sys.path.append(str(HOME.parent / "suite"))
+
+from suite import Suite  # noqa: E402
 
 SUITE = Suite(
-    home=Path(__file__).resolve().parent,
+    home=HOME,
     about=__doc__,
     packages=["fastapi", "uvicorn", "openai", "httpx"],
     modules=["asgi", "openai", "node", "curl", "nginx", "load", "nghttp", "upload", "shutdown", "prometheus"],
+    # Its module can only be imported in the environment.
+    stage=lambda binary, directory: importlib.import_module("harness").Scene(binary, directory),
     limit=40,
     limit_of_all=170,
 )

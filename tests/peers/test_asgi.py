@@ -2,7 +2,8 @@
 
 import httpx
 
-from harness import GUARD, Scene, check, equal, http_stream, lock_step, stream_name
+from claims import GUARD, check, equal
+from harness import Scene, http_stream, lock_step, stream_name
 
 CHUNKS = 6
 

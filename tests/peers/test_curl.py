@@ -5,7 +5,8 @@ import json
 import time
 
 from apps import payload
-from harness import Scene, check, equal
+from claims import check, equal
+from harness import Scene
 
 MIB = 1024 * 1024
 SIZE = 30 * MIB

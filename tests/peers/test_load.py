@@ -1,11 +1,11 @@
 """Load tools: nothing fails, and the access log has a line for every request."""
 
 import re
-import time
 
 import httpx
 
-from harness import GUARD, Gateway, Scene, check, equal
+from claims import GUARD, check, equal, stalled
+from harness import Gateway, Scene
 
 SECONDS = 3
 CONNECTIONS = 16
@@ -23,18 +23,9 @@ def gateway_and_url(scene: Scene) -> tuple[Gateway, str]:
 
 def check_log(gateway: Gateway, done: int, in_flight: int) -> None:
     """The log has a line for each request that is done, and for those that the tool dropped at its end."""
-    lines = settled(gateway) - 1  # the one of `gateway_and_url`
+    lines = stalled(gateway.record_count) - 1  # the one of `gateway_and_url`
     check(done > 0, "no request was done")
     check(done <= lines <= done + in_flight, f"{lines} lines in the access log for {done} requests")
-
-
-def settled(gateway: Gateway) -> int:
-    """How many lines the access log has once no more come."""
-    count, until = -1, time.monotonic() + GUARD
-    while count != (now := gateway.record_count()) and time.monotonic() < until:
-        count = now
-        time.sleep(0.5)
-    return count
 
 
 def test_wrk(scene: Scene) -> None:
@@ -66,9 +57,9 @@ def test_h2load_exactly(scene: Scene) -> None:
     """A fixed number of requests is exactly that number of lines in the access log, over HTTP/1.1 and HTTP/2."""
     gateway, url = gateway_and_url(scene)
     for options in (["--h1"], [f"-m{STREAMS}"]):
-        before = settled(gateway)
+        before = stalled(gateway.record_count)
         equal(h2load(scene, *options, f"-c{CONNECTIONS}", "-n10000", url), 10000, "requests done")
-        equal(settled(gateway) - before, 10000, "lines in the access log")
+        equal(stalled(gateway.record_count) - before, 10000, "lines in the access log")
 
 
 def h2load(scene: Scene, *arguments: str) -> int:

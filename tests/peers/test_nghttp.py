@@ -3,7 +3,8 @@
 import re
 
 from apps import payload
-from harness import Scene, check, equal
+from claims import check, equal
+from harness import Scene
 
 
 def frames(scene: Scene, url: str) -> list[tuple[str, str]]:

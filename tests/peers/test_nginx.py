@@ -7,7 +7,8 @@ from pathlib import Path
 import httpx
 
 from apps import payload
-from harness import GUARD, Scene, check, equal, eventually, http_stream, lock_step, stream_name
+from claims import GUARD, check, equal, eventually
+from harness import Scene, http_stream, lock_step, stream_name
 
 TEXT = "".join(f"line {number} of a text that compresses well\n" for number in range(2000)).encode()
 LARGE = 9 * 1024 * 1024

@@ -5,7 +5,8 @@ import signal
 from collections.abc import Iterator
 
 from apps import payload
-from harness import PEERS, Process, Scene, check, equal, stream_name
+from claims import check, equal
+from harness import PEERS, Process, Scene, stream_name
 
 Event = dict[str, object]
 

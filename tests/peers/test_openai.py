@@ -3,7 +3,8 @@
 from openai import OpenAI, Stream
 from openai.types.chat import ChatCompletionChunk
 
-from harness import GUARD, Gateway, Scene, check, equal, stream_name
+from claims import GUARD, check, equal
+from harness import Gateway, Scene, stream_name
 
 WORDS = ["to", "be", "or", "not", "to", "be", "that", "is", "the", "question"]
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import httpx
 
-from harness import GUARD, ROOT, Gateway, Scene, check, equal, eventually, free_port
+from claims import GUARD, check, equal, eventually
+from harness import ROOT, Gateway, Scene, free_port
 
 DEPLOY = ROOT / "deploy"
 RULES = DEPLOY / "prometheus" / "sluicegate.rules.yml"

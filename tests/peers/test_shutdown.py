@@ -4,7 +4,8 @@ import signal
 
 import httpx
 
-from harness import Scene, equal, eventually, http_stream, is_listening, lock_step, stream_name
+from claims import equal, eventually
+from harness import Scene, http_stream, is_listening, lock_step, stream_name
 
 CHUNKS = 4
 

@@ -5,7 +5,8 @@ import json
 import urllib.request
 
 from apps import payload
-from harness import GUARD, Scene, equal
+from claims import GUARD, equal
+from harness import Scene
 
 SIZE = 7 * 1024 * 1024 + 4321
 MODES = ("stream", "buffered")

@@ -1,7 +1,7 @@
 """The stage of a test: a runtime in its process, and the Runtime API that it speaks to, played by the test itself.
 
 The test is the server: it takes each request of the runtime by hand, byte by byte and strictly, and answers when it
-pleases. Steps wait for `GUARD` at most; no test measures time, a step that takes this long is a deadlock.
+pleases.
 """
 
 import base64
@@ -10,62 +10,24 @@ import json
 import os
 import re
 import selectors
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+from claims import GUARD, Failed, check, equal, eventually
+
 RUNTIMES = Path(__file__).resolve().parent
 ROOT = RUNTIMES.parents[1]
-TARGET = ROOT / "target" / "runtimes"
 BOOTSTRAP = ROOT / "src" / "lambda" / "bootstrap"
-GUARD = 5.0
 COMMANDS = {"node": ["node", str(BOOTSTRAP / "node.mjs")], "python": [sys.executable, str(BOOTSTRAP / "python.py")]}
 PREFIX = "/2018-06-01/runtime/"
 RAW = "application/octet-stream"
 INTEGRATION = "application/vnd.awslambda.http-integration-response"
 ARN = "arn:aws:lambda:us-east-1:123456789012:function:echo"
-
-
-class Failed(Exception):
-    """What a test expected didn't happen."""
-
-
-def check(condition: object, claim: str) -> None:
-    """Fails the test unless the claim holds."""
-    if not condition:
-        raise Failed(claim)
-
-
-def equal(actual: object, expected: object, what: str) -> None:
-    """Fails the test unless both are the same."""
-    check(actual == expected, f"{what}: got {actual!r}, expected {expected!r}")
-
-
-def eventually(claim: str, holds: Callable[[], object], guard: float = GUARD) -> None:
-    """Waits until the claim holds."""
-    until = time.monotonic() + guard
-    while not holds():
-        check(time.monotonic() < until, f"still not so after {guard:g} s: {claim}")
-        time.sleep(0.01)
-
-
-def stalled(value: Callable[[], int]) -> int:
-    """A counter's value once it has stood still for a while."""
-    last, since = -1, time.monotonic()
-    until = since + GUARD
-    while time.monotonic() - since < 0.4:
-        if time.monotonic() > until:
-            raise Failed(f"still counting after {GUARD:g} s, at {last}")
-        if (now := value()) != last:
-            last, since = now, time.monotonic()
-        time.sleep(0.02)
-    return last
 
 
 class Connection:
@@ -361,8 +323,6 @@ class Scene:
         self.language = language
         self.directory = directory
         self._environments: list[Environment] = []
-        shutil.rmtree(directory, ignore_errors=True)
-        directory.mkdir(parents=True)
 
     def __enter__(self) -> Self:
         return self

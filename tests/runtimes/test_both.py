@@ -2,7 +2,8 @@
 
 import json
 
-from harness import ARN, GUARD, INTEGRATION, Scene, broken, check, equal, eventually
+from claims import GUARD, check, equal, eventually
+from harness import ARN, INTEGRATION, Scene, broken
 
 RANGE_ERROR = {"node": "RangeError", "python": "IndexError"}
 ERROR = {"node": "Error", "python": "Exception"}

@@ -3,9 +3,8 @@
 import json
 import re
 
-from harness import INTEGRATION, ROOT, RUNTIMES, Environment, Scene, check, equal
-
-LANGUAGE = "node"
+from claims import check, equal
+from harness import INTEGRATION, ROOT, RUNTIMES, Environment, Scene
 
 
 def start(scene: Scene, handler: str) -> Environment:

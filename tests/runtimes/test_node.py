@@ -4,7 +4,8 @@ import http.server
 import json
 import threading
 
-from harness import INTEGRATION, RAW, Scene, broken, check, equal, eventually, stalled
+from claims import check, equal, eventually, stalled
+from harness import INTEGRATION, RAW, Scene, broken
 
 MODULE = "export const handler = async () => 'module';"
 SCRIPT = "exports.handler = async () => 'script';"

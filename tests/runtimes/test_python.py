@@ -2,7 +2,8 @@
 
 import json
 
-from harness import INTEGRATION, RAW, Scene, broken, check, equal, eventually, stalled
+from claims import check, equal, eventually, stalled
+from harness import INTEGRATION, RAW, Scene, broken
 
 
 def test_async_generator_chunks_leave_one_by_one(scene: Scene) -> None:

@@ -32,7 +32,9 @@ def test_deltas_arrive_one_by_one(scene: Scene) -> None:
                 backend.seen(name)
     equal(deltas, WORDS, "deltas")
     equal(finish, "stop", "finish_reason")
-    equal(gateway.records()[0]["outcome"], "complete", "outcome in the access log")
+    # The client goes away at `[DONE]`, which may be before the last chunk.
+    outcome = gateway.records()[0]["outcome"]
+    check(outcome in ("complete", "client_left"), f"outcome in the access log: {outcome}")
 
 
 def test_closing_early_reaches_the_backend(scene: Scene) -> None:

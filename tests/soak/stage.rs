@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{BufRead as _, BufReader},
+    net::SocketAddr,
     sync::Arc,
     time::Duration,
 };
@@ -13,7 +14,7 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, pem::PemObject as _},
 };
 use tokio::{
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::{Instant, sleep},
 };
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -28,9 +29,11 @@ use crate::{
 /// The gateway and the way to it.
 pub struct Stage {
     process: Process,
-    pub address: std::net::SocketAddr,
-    encrypted: std::net::SocketAddr,
+    pub address: SocketAddr,
+    encrypted: SocketAddr,
     connector: TlsConnector,
+    /// A port where nobody listens, and nobody else can.
+    _taken: TcpSocket,
     /// Open descriptors before anything happened.
     descriptors_at_first: usize,
     /// Resident memory when everything had happened once.
@@ -74,7 +77,7 @@ const KINDS: [&str; 16] = [
     "nobody",
 ];
 
-fn routes(backend: std::net::SocketAddr) -> String {
+fn routes(backend: SocketAddr, nobody: SocketAddr) -> String {
     let streamed = "responseTransferMode: STREAM\ntimeoutInMillis: 60000";
     let mut routes = String::new();
     let settings = SETTINGS
@@ -82,11 +85,7 @@ fn routes(backend: std::net::SocketAddr) -> String {
         .copied()
         .chain(KINDS.iter().map(|kind| (*kind, streamed)));
     for (kind, more) in settings {
-        let to = if kind == "nobody" {
-            ([127, 0, 0, 1], free_port()).into()
-        } else {
-            backend
-        };
+        let to = if kind == "nobody" { nobody } else { backend };
         routes += &proxy(&format!("/{kind}"), to, more);
         routes += &proxy(&format!("/{kind}/{{number}}"), to, more);
     }
@@ -120,8 +119,14 @@ impl Stage {
             lambda: {region: eu-west-3}\n\
             functions:\n  chat: {runtime: provided, command: [python3, runtime.py], initTimeout: 60, idleTimeout: 5}\n\
             shutdown: {preStopDelayInMillis: 0}\n";
+        let taken = TcpSocket::new_v4().unwrap();
+        taken.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let nobody = taken.local_addr().unwrap();
         let files = [
-            ("api.yaml", document(&routes(backend::start().await))),
+            (
+                "api.yaml",
+                document(&routes(backend::start().await, nobody)),
+            ),
             (
                 "runtime.py",
                 include_str!("../it/support/runtime.py").to_owned(),
@@ -140,6 +145,7 @@ impl Stage {
             address: process.address,
             encrypted,
             connector: trusting(&certificate),
+            _taken: taken,
             descriptors_at_first: 0,
             resident_at_first: 0,
             process,

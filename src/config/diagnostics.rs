@@ -1,7 +1,7 @@
 //! Findings: what is wrong, where, and how to mend it. All at once, never just the first.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, HashSet},
     ops::Range,
     path::{Path, PathBuf},
     sync::Arc,
@@ -25,16 +25,32 @@ pub struct Place {
 impl Place {
     /// The place of `span` in `text`.
     pub fn of(text: &str, span: Range<usize>) -> Place {
+        Lines::of(text).place(text, span)
+    }
+}
+
+/// Where the lines of a text begin, so that thousands of places in it are found at once.
+#[derive(Debug)]
+pub struct Lines(Vec<usize>);
+
+impl Lines {
+    /// The lines of `text`.
+    pub fn of(text: &str) -> Lines {
+        let behind_breaks = text.match_indices('\n').map(|(at, _)| at + 1);
+        Lines(std::iter::once(0).chain(behind_breaks).collect())
+    }
+
+    /// The place of `span` in their text.
+    pub fn place(&self, text: &str, span: Range<usize>) -> Place {
         let start = text.floor_char_boundary(span.start.min(text.len()));
         let end = text.floor_char_boundary(span.end.clamp(start, text.len()));
-        let before = text.get(..start).unwrap_or_default();
-        let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-        let line = before.bytes().filter(|byte| *byte == b'\n').count() + 1;
-        let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
+        let line = self.0.partition_point(|begin| *begin <= start);
+        let line_start = self.0.get(line - 1).copied().unwrap_or_default();
+        let before = text.get(line_start..start).unwrap_or_default();
         Place {
             span: start..end,
             line,
-            column,
+            column: before.chars().count() + 1,
         }
     }
 }
@@ -105,6 +121,7 @@ impl Diagnostic {
 #[derive(Debug, Default)]
 pub struct Diagnostics {
     list: Vec<Diagnostic>,
+    known: HashSet<(Code, Arc<str>, Option<Range<usize>>, String)>,
     texts: HashMap<Arc<str>, Arc<str>>,
     files: BTreeSet<PathBuf>,
 }
@@ -112,13 +129,13 @@ pub struct Diagnostics {
 impl Diagnostics {
     /// Adds a finding. What is found twice, as in a document that serves two APIs, is told once.
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        let is_known = self.list.iter().any(|known| {
-            known.code == diagnostic.code
-                && known.file == diagnostic.file
-                && known.place == diagnostic.place
-                && known.message == diagnostic.message
-        });
-        if !is_known {
+        let is_new = self.known.insert((
+            diagnostic.code,
+            diagnostic.file.clone(),
+            diagnostic.place.as_ref().map(|place| place.span.clone()),
+            diagnostic.message.clone(),
+        ));
+        if is_new {
             self.list.push(diagnostic);
         }
     }
@@ -180,16 +197,15 @@ impl Diagnostics {
 
     /// How many errors there are that make a method unusable and that `others` don't have.
     pub fn new_method_errors(&self, others: &Diagnostics) -> usize {
-        let is_known = |it: &Diagnostic| {
-            others.list.iter().any(|other| {
-                (other.code, &other.file, &other.method, &other.message)
-                    == (it.code, &it.file, &it.method, &it.message)
-            })
+        let of_methods = |it: &&Diagnostic| it.code.severity() == Severity::MethodError;
+        // Their places may have moved.
+        let what = |it: &Diagnostic| {
+            let (file, method, message) = (&it.file, &it.method, &it.message);
+            (it.code, file.clone(), method.clone(), message.clone())
         };
-        self.list
-            .iter()
-            .filter(|it| it.code.severity() == Severity::MethodError && !is_known(it))
-            .count()
+        let known: HashSet<_> = others.list.iter().filter(of_methods).map(what).collect();
+        let errors = self.list.iter().filter(of_methods);
+        errors.filter(|it| !known.contains(&what(it))).count()
     }
 
     /// How many findings are errors of either kind.

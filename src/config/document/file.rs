@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::config::{
     codes::Code,
-    diagnostics::{Diagnostic, Diagnostics, Place},
+    diagnostics::{Diagnostic, Diagnostics, Lines, Place},
     locate::{self, Problem, Spots, join, locate_json, locate_yaml},
     yaml,
 };
@@ -21,6 +21,7 @@ pub struct File {
     /// What it says.
     pub root: Value,
     spots: Spots,
+    lines: Lines,
 }
 
 impl File {
@@ -122,6 +123,7 @@ impl File {
         }
         Some(File {
             name: name.clone(),
+            lines: Lines::of(&text),
             text,
             root,
             spots,
@@ -131,13 +133,17 @@ impl File {
     /// Where the value at `pointer` stands, or the nearest value around it.
     pub fn place(&self, pointer: &str) -> Option<Place> {
         self.nearest(pointer)
-            .map(|spot| Place::of(&self.text, spot.value.clone()))
+            .map(|spot| self.place_of(spot.value.clone()))
     }
 
     /// Where the key of the value at `pointer` stands, or else the value.
     pub fn key_place(&self, pointer: &str) -> Option<Place> {
         self.nearest(pointer)
-            .map(|spot| Place::of(&self.text, spot.key.clone().unwrap_or(spot.value.clone())))
+            .map(|spot| self.place_of(spot.key.clone().unwrap_or(spot.value.clone())))
+    }
+
+    fn place_of(&self, span: Range<usize>) -> Place {
+        self.lines.place(&self.text, span)
     }
 
     fn nearest(&self, pointer: &str) -> Option<&locate::Spot> {
@@ -291,7 +297,7 @@ impl<'a> Cursor<'a> {
             match text.find(part) {
                 Some(at) => {
                     let from = place.span.start + at;
-                    Place::of(&self.file.text, from..from + part.len())
+                    self.file.place_of(from..from + part.len())
                 }
                 None => place,
             }

@@ -44,13 +44,13 @@ pub(super) fn effective(model: &Model) -> Answer {
         "vpcLinks": vpc_links,
         "accessLog": access_log(&model.access_log),
         "http": {
-            "maxRequestLineBytes": http.request_line,
-            "maxHeaderBytes": http.header,
+            "requestLineBytes": http.request_line,
+            "headerBytes": http.header,
             "firstByteTimeoutInMillis": millis(http.first_byte),
             "headTimeoutInMillis": millis(http.head),
             "keepAliveTimeoutInMillis": millis(http.keep_alive),
             "maxConnections": http.max_connections,
-            "passUnderscores": http.pass_underscores,
+            "underscoreHeaders": if http.pass_underscores { "pass" } else { "drop" },
         },
         "shutdown": {
             "preStopDelayInMillis": millis(model.shutdown.pre_stop_delay),
@@ -125,23 +125,46 @@ fn of_api(model: &Model, api: &Api) -> Value {
 fn route(described: &Described<'_>) -> Value {
     let mut value = told(described);
     if let (Value::Object(members), Some(policy)) = (&mut value, described.policy) {
-        members.insert("limits".to_owned(), limits(policy));
+        members.extend(defaults(policy));
     }
     value
 }
 
-fn limits(policy: &Policy) -> Value {
+/// What a policy says, by the names that `defaults` has in the file.
+fn defaults(policy: &Policy) -> Map<String, Value> {
     let limits = &policy.limits;
-    json!({
-        "idleTimeoutInMillis": millis(limits.idle),
-        "clientStallTimeoutInMillis": millis(limits.client_stall),
-        "uploadTimeoutInMillis": millis(limits.upload),
-        "connectTimeoutInMillis": millis(policy.connect),
-        "stream": (policy.mode == TransferMode::Stream).then(|| bandwidth(policy.bandwidth)),
-        "requestBodyBytes": policy.request_body,
-        "responseBodyBytes": policy.response_body,
-        "finishWithoutClient": policy.finish_without_client,
-    })
+    let is_stream = policy.mode == TransferMode::Stream;
+    let on_disconnect = if policy.finish_without_client {
+        "finish"
+    } else {
+        "cancel"
+    };
+    let said = [
+        (
+            "timeouts",
+            json!({
+                "connectInMillis": millis(policy.connect),
+                "idleInMillis": millis(limits.idle),
+                "clientStallInMillis": millis(limits.client_stall),
+                "requestBodyInMillis": millis(limits.upload),
+            }),
+        ),
+        (
+            "limits",
+            json!({
+                "requestBodyBytes": policy.request_body,
+                "responseBodyBytes": policy.response_body,
+            }),
+        ),
+        (
+            "stream",
+            json!(is_stream.then(|| bandwidth(policy.bandwidth))),
+        ),
+        ("onClientDisconnect", on_disconnect.into()),
+    ];
+    said.into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect()
 }
 
 fn bandwidth(bandwidth: Bandwidth) -> Value {
@@ -161,11 +184,11 @@ fn function(function: &Function) -> Value {
     let target = match &function.target {
         FunctionTarget::Local(local) => json!({
             "runtime": local.runtime_name,
-            "directory": local.directory.display().to_string(),
+            "codeUri": local.directory.display().to_string(),
             "handler": local.handler,
             "environment": local.environment.iter().map(|(name, _)| name).collect::<Vec<_>>(),
-            "timeoutInMillis": millis(local.timeout),
-            "maxEnvironments": local.most_environments,
+            "timeout": local.timeout.as_secs(),
+            "concurrency": local.most_environments,
         }),
         FunctionTarget::Remote(remote) => json!({
             "endpoint": remote.endpoint.as_ref().map_or_else(|| "AWS".to_owned(), origin),

@@ -4,6 +4,7 @@ use http::StatusCode;
 
 use super::{Current, answer::Answer};
 use crate::{
+    config::model::Model,
     gateway::snapshot::Shared,
     lambda::{
         function::Target,
@@ -26,7 +27,32 @@ pub(super) fn page(current: &Current, phase: Phase) -> Answer {
     upstream(&mut page);
     targets(&mut page, &current.shared);
     functions(&mut page, &current.shared);
+    certificates(&mut page, &current.model);
     Answer::new(StatusCode::OK, CONTENT_TYPE, page.into_text())
+}
+
+/// The certificates that clients are shown.
+fn certificates(page: &mut Page, model: &Model) {
+    let help = "The end of a listener's certificate's validity, in seconds since the Unix epoch.";
+    page.family(
+        "sluicegate_certificate_not_after_timestamp_seconds",
+        Kind::Gauge,
+        help,
+    );
+    for listener in &model.listeners {
+        let address = listener.address.to_string();
+        let certificates = listener.tls.iter().flat_map(|tls| &tls.certificates);
+        for (number, certificate) in certificates.enumerate() {
+            let number = number.to_string();
+            let name = certificate.names.first().map_or("", |name| &**name);
+            let labels = [
+                ("listener", &*address),
+                ("certificate", &*number),
+                ("name", name),
+            ];
+            page.value(&labels, (*certificate.valid.end()).max(0).cast_unsigned());
+        }
+    }
 }
 
 fn upstream(page: &mut Page) {

@@ -212,7 +212,7 @@ async fn set_log_level(body: Incoming) -> Answer {
     };
     match result {
         Ok(()) => {
-            tracing::info!("an operator set the log level to {words:?}");
+            tracing::warn!("an operator set the log level to {words:?}");
             Answer::text(StatusCode::OK, format!("{}\n", log_level()))
         }
         Err(why) => Answer::text(StatusCode::BAD_REQUEST, format!("{why}\n")),

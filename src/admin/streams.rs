@@ -84,7 +84,29 @@ fn rounded(seconds: f64) -> f64 {
     (seconds * 1000.0).round() / 1000.0
 }
 
+/// Characters of an id that may stand for all of it if no other begins so; `sluicegate top` shows as many.
+const SHORT: usize = 8;
+
 pub(super) fn terminate(id: &str) -> Answer {
+    let open = live::open();
+    let mut meant: Vec<&str> = open
+        .iter()
+        .map(|stream| stream.request_id.as_str())
+        .collect();
+    let is_whole = meant.contains(&id);
+    meant.retain(|other| *other == id || (!is_whole && id.len() >= SHORT && other.starts_with(id)));
+    meant.sort_unstable();
+    meant.dedup();
+    let id = match meant.as_slice() {
+        [] => id,
+        [whole] => whole,
+        _ => {
+            return Answer::text(
+                StatusCode::CONFLICT,
+                "several streams' ids begin so; give more of it\n",
+            );
+        }
+    };
     match live::terminate(id) {
         0 => Answer::text(StatusCode::NOT_FOUND, "no such stream is open\n"),
         _ => {

@@ -7,6 +7,7 @@ mod health;
 mod invoke;
 mod routes;
 mod serve;
+mod shutdown;
 mod top;
 mod upgrade;
 mod words;

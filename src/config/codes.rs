@@ -103,6 +103,7 @@ codes! {
     W123 Warning "a value that a stage or an environment can't keep";
     W124 Warning "a MOCK without a status";
     W125 Warning "traces that this build can't send";
+    W126 Warning "a certificate or revocation list out of its time";
 }
 
 impl Code {

@@ -117,11 +117,14 @@ impl Diagnostic {
     }
 }
 
+/// What two findings must have in common to be the same one.
+type Identity = (Code, Arc<str>, Option<Range<usize>>, String);
+
 /// All findings about a configuration, and the texts they point into.
 #[derive(Debug, Default)]
 pub struct Diagnostics {
     list: Vec<Diagnostic>,
-    known: HashSet<(Code, Arc<str>, Option<Range<usize>>, String)>,
+    known: HashSet<Identity>,
     texts: HashMap<Arc<str>, Arc<str>>,
     files: BTreeSet<PathBuf>,
 }

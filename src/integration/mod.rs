@@ -54,7 +54,7 @@ pub fn fault_of(outcome: Outcome) -> Fault {
         ),
         Outcome::Drained => Fault::new(
             FaultKind::Drained,
-            "the gateway shut down and its drain timeout ran out",
+            "the gateway shut down before there was an answer",
         ),
         Outcome::Terminated => Fault::new(FaultKind::Terminated, "an operator ended the request"),
         // Before the head, the only thing awaited of the client is its upload.

@@ -78,6 +78,24 @@ pub struct Reloader {
     adopted: Adopted,
 }
 
+/// Why a configuration is loaded anew.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cause {
+    Operator,
+    Hangup,
+    Files,
+}
+
+impl Cause {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Cause::Operator => "POST /reload",
+            Cause::Hangup => "SIGHUP",
+            Cause::Files => "its files have changed",
+        }
+    }
+}
+
 /// Who is told that a configuration was adopted.
 struct Adopted(Box<dyn Fn(&Server) + Send + Sync>);
 
@@ -133,13 +151,13 @@ impl Reloader {
             } else {
                 const { &BTreeSet::new() }
             });
-            let (ask, must) = tokio::select! {
-                Some(ask) = asked.recv() => (Some(ask), true),
-                _ = hangups.recv() => (None, true),
-                () = watcher.stirred() => (None, false),
+            let (ask, cause) = tokio::select! {
+                Some(ask) = asked.recv() => (Some(ask), Cause::Operator),
+                _ = hangups.recv() => (None, Cause::Hangup),
+                () = watcher.stirred() => (None, Cause::Files),
             };
             let work = spawn_blocking(move || {
-                let report = self.reload(must);
+                let report = self.reload(cause);
                 (self, report)
             });
             // A panic in there is a defect, and the end of reloading; serving goes on.
@@ -153,13 +171,14 @@ impl Reloader {
         }
     }
 
-    /// Reloads, unless it `must` not and nothing has changed.
-    fn reload(&mut self, must: bool) -> Option<Report> {
+    /// Reloads. Files that are as they were are no cause.
+    fn reload(&mut self, cause: Cause) -> Option<Report> {
         let now = fingerprint(&self.files);
         let is_ending = self.server.conductor().phase() > Phase::Running;
-        if !must && (now == self.read || is_ending) {
+        if cause == Cause::Files && (now == self.read || is_ending) {
             return None;
         }
+        tracing::info!("{}: loading the configuration anew", cause.as_str());
         self.read = now;
         let clock = NotifyState::monotonic_usec_now();
         let begun = clock.map(|clock| sd_notify::notify(&[NotifyState::Reloading, clock]));

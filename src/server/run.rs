@@ -142,7 +142,7 @@ impl Server {
             orders,
             threads: Mutex::new(threads),
             served: Mutex::new(Served {
-                model: model.clone(),
+                model: in_effect(model.clone(), model.admin, count),
                 shared,
                 listening: arranged.listening,
                 checks,
@@ -177,9 +177,10 @@ impl Server {
         if model.admin != served.model.admin {
             left.push("`admin`: its address changes with a restart".to_owned());
         }
+        tell_changes(&served.listening, &arranged.listening);
         served.listening = arranged.listening;
         served.shared = Arc::new(shared);
-        served.model = model;
+        served.model = in_effect(model, served.model.admin, count);
         Ok(left)
     }
 
@@ -251,6 +252,32 @@ impl Server {
         for thread in threads {
             let _ = thread.join();
         }
+    }
+}
+
+/// Says which listeners are new and which are gone.
+fn tell_changes(before: &[Listening], now: &[Listening]) {
+    let is_in = |list: &[Listening], it: &Listening| list.iter().any(|other| other.id == it.id);
+    for new in now.iter().filter(|it| !is_in(before, it)) {
+        let scheme = if new.tls.is_some() { "https" } else { "http" };
+        tracing::info!("listening on {scheme}://{}", new.address);
+    }
+    for gone in before.iter().filter(|it| !is_in(now, it)) {
+        tracing::info!("listening no longer on {}", gone.address);
+    }
+}
+
+/// A model as it is served: with what only a restart changes as it is, and what it leaves open as it was chosen.
+fn in_effect(model: Model, admin: Option<SocketAddr>, workers: usize) -> Model {
+    let http = Http {
+        max_connections: Some(most_connections(&model.http)),
+        ..model.http
+    };
+    Model {
+        admin,
+        workers: Some(workers),
+        http,
+        ..model
     }
 }
 

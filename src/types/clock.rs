@@ -88,6 +88,12 @@ impl Tick {
     }
 }
 
+/// The day of a time in seconds since the Unix epoch, such as `2026-11-22`.
+pub fn day(seconds: i64) -> String {
+    let at = Timestamp::from_second(seconds).unwrap_or_default();
+    at.to_zoned(TimeZone::UTC).strftime("%Y-%m-%d").to_string()
+}
+
 /// Milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Wall(pub u64);

@@ -9,6 +9,13 @@ use crate::{
     types::clock::Tick,
 };
 
+/// Characters of an id, and of the beginning that is enough to end a stream by.
+const WHOLE_ID: usize = 36;
+const SHORT_ID: usize = 8;
+/// Columns of a terminal with room for the client besides, and for whole ids.
+const WITH_CLIENTS: usize = 110;
+const WITH_WHOLE_IDS: usize = 140;
+
 /// The streams as they were last told, and their bytes at that time.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -71,40 +78,44 @@ impl Table {
         self.taken = Some(now);
     }
 
-    /// The table as text. Ids, which are long, are left out where they would push the rest out of `width`.
+    /// The table as text. On a narrow terminal, ids are shown by their beginnings and clients not at all.
     pub(super) fn text(&self, width: Option<usize>) -> String {
-        const WITH_IDS: usize = 140;
-        let has_ids = width.is_none_or(|width| width >= WITH_IDS);
-        let mut text = format!("{} open\n", self.open);
-        let id = |id: &str| {
-            if has_ids {
-                format!("{id:<36}  ")
+        let has_room = |columns: usize| width.is_none_or(|width| width >= columns);
+        let id_width = if has_room(WITH_WHOLE_IDS) {
+            WHOLE_ID
+        } else {
+            SHORT_ID
+        };
+        let client = |text: &str| {
+            if has_room(WITH_CLIENTS) {
+                format!("{text:<21}  ")
             } else {
                 String::new()
             }
         };
+        let mut text = format!("{} open\n", self.open);
         let _ = writeln!(
             text,
-            "{}{:>8}  {:>10}  {:>12}  {:>8}  {:<11}  {:<21}  REQUEST",
-            id("ID"),
+            "{:<id_width$}  {:>8}  {:>10}  {:>12}  {:>8}  {:<11}  {}REQUEST",
+            "ID",
             "AGE",
             "SENT",
             "RATE",
             "SILENT",
             "WAITS FOR",
-            "CLIENT"
+            client("CLIENT")
         );
         for row in &self.rows {
             let rate = format!("{}/s", size(row.rate));
             let _ = writeln!(
                 text,
-                "{}{:>7.1}s  {:>10}  {rate:>12}  {:>7.1}s  {:<11}  {:<21}  {}",
-                id(&row.id),
+                "{:<id_width$.id_width$}  {:>7.1}s  {:>10}  {rate:>12}  {:>7.1}s  {:<11}  {}{}",
+                row.id,
                 row.age,
                 size(row.bytes),
                 row.silence,
                 row.waits,
-                row.client,
+                client(&row.client),
                 row.request
             );
         }
@@ -177,10 +188,23 @@ mod tests {
     }
 
     #[test]
-    fn a_narrow_terminal_goes_without_ids() {
+    fn a_narrow_terminal_has_the_beginnings_of_ids_and_no_clients() {
         let mut table = Table::new(Order::Age);
-        table.take(&told(&[("the-id", 1.0, 1)]), Tick::now());
-        assert!(table.text(Some(200)).contains("the-id  "));
-        assert!(!table.text(Some(80)).lines().nth(1).unwrap().contains("ID"));
+        table.take(&told(&[("91d09975-c441", 1.0, 1)]), Tick::now());
+        let wide = table.text(Some(200));
+        assert!(
+            wide.contains("91d09975-c441 ") && wide.contains("127.0.0.1:5"),
+            "{wide}"
+        );
+        let narrow = table.text(Some(80));
+        assert!(
+            narrow.contains("\n91d09975  ") && !narrow.contains("127.0.0.1"),
+            "{narrow}"
+        );
+        let columns: Vec<_> = narrow
+            .lines()
+            .map(|line| line.find("REQUEST").or(line.find("GET /")))
+            .collect();
+        assert_eq!(columns[1], columns[2], "{narrow}");
     }
 }

@@ -10,9 +10,13 @@ use crate::{
         document::{file::Cursor, settings as said},
         model::{AccessLog, LogSink},
         presets,
+        suggest::nearest,
     },
     types::{template::Template, variable::Variable},
 };
+
+/// The names of the presets.
+const PRESETS: [&str; 3] = ["json", "clf", "text"];
 
 /// The access log of a gateway that says nothing about it.
 pub(super) fn standard() -> AccessLog {
@@ -46,6 +50,15 @@ pub(super) fn build(
         Some("text") => return preset(sink, presets::TEXT),
         Some(text) => text,
     };
+    let is_literal = !text.contains('$');
+    if let Some(at) = at.filter(|_| is_literal) {
+        let message = format!("`{text}` is no access log format: no variable stands in it");
+        let meant = nearest(text, PRESETS).map_or_else(
+            || "expected `json`, `clf`, `text`, or a line such as `$context.requestId $context.status`".to_owned(),
+            |preset| format!("did you mean `{preset}`?"),
+        );
+        diagnostics.push(at.report(Code::E013, message).hint(meant));
+    }
     let (format, unknown) = Template::compile(text.trim_end());
     for reference in unknown {
         if let Some(at) = at {
@@ -55,7 +68,7 @@ pub(super) fn build(
     let has_id = [Variable::RequestId, Variable::ExtendedRequestId]
         .iter()
         .any(|id| format.mentions(*id));
-    if let Some(at) = at.filter(|_| !has_id) {
+    if let Some(at) = at.filter(|_| !has_id && !is_literal) {
         let message = "API Gateway refuses an access log format without a request id";
         let hint = "add `$context.requestId` or `$context.extendedRequestId`";
         diagnostics.push(at.report(Code::W121, message).hint(hint));

@@ -4,7 +4,8 @@ use std::{
     collections::{HashSet, hash_map::DefaultHasher},
     hash::{Hash as _, Hasher as _},
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
@@ -18,7 +19,10 @@ use crate::{
         document::settings::{self as said, SecurityPolicy, UnknownServerName},
         model::{Listener, Tls},
     },
-    types::peer::Serves,
+    types::{
+        clock::{Wall, day},
+        peer::Serves,
+    },
 };
 
 /// The address of a gateway that names none.
@@ -171,7 +175,11 @@ impl Builder<'_> {
             self.diagnostics.read_from(&chain);
             self.diagnostics.read_from(&key);
             match tls::load(&chain, &key) {
-                Ok(certificate) => certificates.push(certificate),
+                Ok(certificate) => {
+                    let pointer = format!("{pointer}/{index}/certificate");
+                    self.check_time(&pointer, &pair.certificate, &certificate.valid);
+                    certificates.push(certificate);
+                }
                 Err(faults) => {
                     for fault in faults {
                         let pointer = format!("{pointer}/{index}/{}", fault.key);
@@ -201,6 +209,44 @@ impl Builder<'_> {
         hasher.finish().max(1)
     }
 
+    /// A certificate out of its time can be served, but whoever checks it refuses it.
+    fn check_time(&mut self, pointer: &str, file: &str, valid: &RangeInclusive<i64>) {
+        let now = Wall::now().seconds().cast_signed();
+        if valid.contains(&now) {
+            return;
+        }
+        let (word, at) = if now > *valid.end() {
+            ("expired on", *valid.end())
+        } else {
+            ("isn't valid before", *valid.start())
+        };
+        let message = format!("the certificate `{file}` {word} {}", day(at));
+        self.error(
+            Code::W126,
+            pointer,
+            message,
+            "renew it; those who check it refuse the connection",
+        );
+    }
+
+    /// A list out of its time goes on being used, without what was revoked since.
+    fn check_list(&mut self, pointer: &str, file: &Path) {
+        let now = Wall::now().seconds().cast_signed();
+        if let Some(end) = truststore::next_update(file).filter(|end| *end < now) {
+            let message = format!(
+                "the revocation list `{}` should have been replaced on {}",
+                file.display(),
+                day(end)
+            );
+            self.error(
+                Code::W126,
+                pointer,
+                message,
+                "get the next one from the authority; what it has revoked since is accepted",
+            );
+        }
+    }
+
     fn client_verifier(
         &mut self,
         said: &said::MutualTls,
@@ -212,6 +258,12 @@ impl Builder<'_> {
             .iter()
             .map(|path| self.base.join(path))
             .collect();
+        for (number, list) in lists.iter().enumerate() {
+            self.check_list(
+                &format!("{pointer}/certificateRevocationLists/{number}"),
+                list,
+            );
+        }
         match truststore::verifier(&self.base.join(&said.truststore), &lists) {
             Ok(verifier) => Some(verifier),
             Err(fault) => {
@@ -235,7 +287,11 @@ impl Builder<'_> {
         self.diagnostics.read_from(&chain);
         self.diagnostics.read_from(&key);
         match tls::load(&chain, &key) {
-            Ok(certificate) => Some(certificate.key),
+            Ok(certificate) => {
+                let pointer = format!("/apis/{at}/clientCertificate/certificate");
+                self.check_time(&pointer, &said.certificate, &certificate.valid);
+                Some(certificate.key)
+            }
             Err(faults) => {
                 for fault in faults {
                     let pointer = format!("/apis/{at}/clientCertificate/{}", fault.key);

@@ -9,7 +9,10 @@ use rustls::{
     },
     sign::CertifiedKey,
 };
-use x509_parser::{extensions::GeneralName, prelude::X509Certificate};
+use x509_parser::{
+    extensions::GeneralName,
+    prelude::{X509Certificate, X509Version},
+};
 
 use crate::{config::model::Certificate, types::crypto::provider};
 
@@ -29,15 +32,32 @@ pub(super) fn load(certificate: &Path, private_key: &Path) -> Result<Certificate
         (Ok(chain), Ok(private)) => (chain, private),
         (chain, private) => return Err(chain.err().into_iter().chain(private.err()).collect()),
     };
-    let names = chain.first().and_then(names).ok_or_else(|| {
-        let message = format!("`{}` isn't a valid certificate", certificate.display());
-        let hint = "expected an X.509 certificate in PEM form, the server's own first";
+    let unusable = |message, hint| {
         vec![Fault {
             key: "certificate",
             message,
             hint,
         }]
-    })?;
+    };
+    let parsed = chain
+        .first()
+        .and_then(|own| x509_parser::parse_x509_certificate(own).ok());
+    let Some((_, parsed)) = parsed else {
+        let message = format!("`{}` isn't a valid certificate", certificate.display());
+        let hint = "expected an X.509 certificate in PEM form, the server's own first";
+        return Err(unusable(message, hint));
+    };
+    if parsed.version() != X509Version::V3 {
+        let message = format!(
+            "`{}` is an X.509 certificate of version {}",
+            certificate.display(),
+            parsed.version().0 + 1
+        );
+        let hint = "make one of version 3, which has extensions such as subjectAltName: `openssl x509 -req` does with -extfile";
+        return Err(unusable(message, hint));
+    }
+    let names = dns_names(&parsed);
+    let valid = parsed.validity().not_before.timestamp()..=parsed.validity().not_after.timestamp();
     let key = CertifiedKey::from_der(chain, private, &provider()).map_err(|error| {
         let (key, chain) = (private_key.display(), certificate.display());
         let message = format!("the key `{key}` can't be used with `{chain}`: {error}");
@@ -50,6 +70,7 @@ pub(super) fn load(certificate: &Path, private_key: &Path) -> Result<Certificate
     })?;
     Ok(Certificate {
         names,
+        valid,
         key: Arc::new(key),
     })
 }
@@ -87,11 +108,6 @@ fn unreadable(key: &'static str, path: &Path, error: &pem::Error) -> Fault {
 }
 
 /// The DNS names a certificate is for, in lower case.
-fn names(certificate: &CertificateDer<'_>) -> Option<Vec<Box<str>>> {
-    let (_, parsed) = x509_parser::parse_x509_certificate(certificate).ok()?;
-    Some(dns_names(&parsed))
-}
-
 fn dns_names(certificate: &X509Certificate<'_>) -> Vec<Box<str>> {
     let extension = certificate.subject_alternative_name().ok().flatten();
     let names = extension

@@ -14,6 +14,16 @@ use crate::types::crypto::provider;
 const MOST_CERTIFICATES: usize = 1000;
 const MOST_BYTES: u64 = 1024 * 1024;
 
+/// The end of a list's validity, in seconds since the Unix epoch: the earliest of those in a file. `None` if none says one.
+pub(super) fn next_update(path: &Path) -> Option<i64> {
+    let lists = CertificateRevocationListDer::pem_file_iter(path).ok()?;
+    let updates = lists.flatten().filter_map(|list| {
+        let (_, parsed) = x509_parser::parse_x509_crl(&list).ok()?;
+        Some(parsed.next_update()?.timestamp())
+    });
+    updates.min()
+}
+
 /// Verifies clients' certificates by those of `truststore`, and refuses what `lists` revoke.
 pub(super) fn verifier(
     truststore: &Path,

@@ -1,6 +1,9 @@
 //! The gateway as a whole: where it listens, what it logs, how it stops, where VPC links lead.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap, net::SocketAddr, ops::RangeInclusive, path::PathBuf, sync::Arc,
+    time::Duration,
+};
 
 use rustls::{server::danger::ClientCertVerifier, sign::CertifiedKey};
 
@@ -98,6 +101,8 @@ impl PartialEq for Tls {
 pub struct Certificate {
     /// The DNS names it is for, in lower case; `*.` stands for one label.
     pub names: Vec<Box<str>>,
+    /// When it is valid, in seconds since the Unix epoch.
+    pub valid: RangeInclusive<i64>,
     /// Chain and key.
     pub key: Arc<CertifiedKey>,
 }

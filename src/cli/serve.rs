@@ -87,11 +87,7 @@ pub(super) fn run(serve: &Serve) -> ExitCode {
             running.until_stopped(None)
         }
         Err(fault) => {
-            let hint = fault
-                .hint
-                .as_ref()
-                .map_or(String::new(), |hint| format!("hint: {hint}\n"));
-            complain(&format!("error: {fault}\n{hint}"));
+            complain(&fault.told());
             ExitCode::from(1)
         }
     };

@@ -70,7 +70,7 @@ pub fn bind_all(
         let fault = StartFault::new(format!("can't listen on {address}: {error}"));
         match error.kind() {
             io::ErrorKind::AddrInUse => fault.hint(
-                "another program listens there; stop it, or choose another address under `listeners:` or with SLUICEGATE_LISTEN",
+                "another program listens there, or a socket that was inherited for another address; stop it, or choose another address under `listeners:` or with --listen",
             ),
             io::ErrorKind::PermissionDenied => {
                 fault.hint("ports below 1024 need a privilege (CAP_NET_BIND_SERVICE); a port like 8080 doesn't")

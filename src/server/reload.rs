@@ -19,7 +19,6 @@ use super::{
 use crate::{
     config::{
         build::{Loaded, Overrides},
-        codes::Severity,
         diagnostics::Diagnostics,
         load,
         render::render,
@@ -212,22 +211,17 @@ impl Reloader {
         }
         let is_watching = model.watch;
         match self.server.reload(model) {
-            Err(fault) => {
-                let hint = fault.hint.as_ref();
-                let hint = hint.map_or(String::new(), |hint| format!("hint: {hint}\n"));
-                self.reject(&format!("{found}error: {fault}\n{hint}"))
-            }
+            Err(fault) => self.reject(&format!("{found}{}", fault.told())),
             Ok(left) => {
                 self.is_watching = is_watching;
                 self.files = diagnostics.files().clone();
-                let warnings = diagnostics.count(Severity::Warning);
                 self.known = diagnostics;
-                self.adopt(&found, warnings, &left)
+                self.adopt(&found, &left)
             }
         }
     }
 
-    fn adopt(&self, found: &str, warnings: usize, left: &[String]) -> Report {
+    fn adopt(&self, found: &str, left: &[String]) -> Report {
         for what in left {
             tracing::warn!("needs a restart: {what}");
         }
@@ -240,10 +234,9 @@ impl Reloader {
         if found.is_empty() {
             tracing::info!(generation, "the configuration was loaded anew");
         } else {
+            let found = found.trim_end();
             tracing::warn!(
-                generation,
-                warnings,
-                "the configuration was loaded anew, with findings:\n{found}"
+                "the configuration was loaded anew (generation={generation}), with findings:\n{found}"
             );
         }
         report
@@ -252,9 +245,10 @@ impl Reloader {
     fn reject(&self, text: &str) -> Report {
         let report = self.reloads.note(false, text.to_owned());
         metrics::reload(Err(text.to_owned()));
+        let text = text.trim_end();
         tracing::error!(
-            generation = report.generation,
-            "the configuration was not loaded anew, the one from before is still served:\n{text}"
+            "the configuration was not loaded anew, the one from before is still served (generation={}):\n{text}",
+            report.generation
         );
         report
     }

@@ -60,6 +60,13 @@ impl StartFault {
         self.hint = Some(hint.into());
         self
     }
+
+    /// Itself and its hint, each on a line, as commands and reports say it.
+    pub fn told(&self) -> String {
+        let hint = self.hint.as_ref();
+        let hint = hint.map_or(String::new(), |hint| format!("hint: {hint}\n"));
+        format!("error: {self}\n{hint}")
+    }
 }
 
 /// How long a worker may take to adopt a configuration before nobody waits for it any longer.

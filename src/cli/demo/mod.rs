@@ -76,7 +76,7 @@ fn start(demo: &Demo, files: &Files) -> Result<Running, String> {
         Err(_) if demo.listen.is_none() => serve::start(&model(Some("127.0.0.1:0"), files)?),
         first => first,
     };
-    second.map_err(|fault| format!("error: {fault}\n"))
+    second.map_err(|fault| fault.told())
 }
 
 fn model(listen: Option<&str>, files: &Files) -> Result<Model, String> {

@@ -34,7 +34,8 @@ LABEL org.opencontainers.image.title="sluicegate" \
 COPY --from=build /out /
 # Takes the place of the first listener's address: 127.0.0.1, the default, can't be reached from outside a container.
 ENV SLUICEGATE_LISTEN=0.0.0.0:8080
-# What HEALTHCHECK asks. A configuration may have another address under `admin`; tell it here, too, then.
+# The admin address of a configuration without `admin`, and what HEALTHCHECK asks. A configuration may have another
+# address under `admin`; tell it here, too, then.
 ENV SLUICEGATE_ADMIN=127.0.0.1:9901
 EXPOSE 8080
 WORKDIR /etc/sluicegate

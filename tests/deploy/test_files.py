@@ -141,6 +141,17 @@ def test_the_kernel_knows_the_settings(_binary: Path) -> None:
         check(Path("/proc/sys", *key.split(".")).exists(), f"there is a {key}")
 
 
+def test_the_kernel_keeps_the_ports_of_the_samples(_binary: Path) -> None:
+    """The sysctl file keeps outgoing connections from the ports that the samples and the socket unit listen on"""
+    lines = (DEPLOY / "systemd" / "90-sluicegate.conf").read_text().splitlines()
+    settings = dict(line.split(" = ") for line in lines if " = " in line and not line.startswith("#"))
+    reserved = set(settings["net.ipv4.ip_local_reserved_ports"].split(","))
+    samples = (ROOT / "config" / "sluicegate.yaml", DEPLOY / "systemd" / "sluicegate.socket")
+    text = "\n".join(sample.read_text() for sample in samples)
+    used = set(re.findall(r"(?:address: |ListenStream=)\S+:(\d+)", text))
+    check({"8080", "9901"} <= used <= reserved, f"{used} are among {reserved}")
+
+
 def document(path: Path) -> dict[str, Any]:
     """The YAML document in a file."""
     loaded: dict[str, Any] = yaml.safe_load(path.read_text())

@@ -13,6 +13,7 @@ from harness import ROOT, Gateway, Scene, free_port
 DEPLOY = ROOT / "deploy"
 RULES = DEPLOY / "prometheus" / "sluicegate.rules.yml"
 DASHBOARD = DEPLOY / "grafana" / "sluicegate.json"
+ALERTS = ROOT / "tests" / "peers" / "alerts.yaml"
 
 
 def gateway_with_admin(scene: Scene) -> tuple[Gateway, str]:
@@ -97,6 +98,15 @@ def test_the_rules_pass_promtool(scene: Scene) -> None:
     for kind, file in (("rules", RULES), ("config", DEPLOY / "prometheus" / "prometheus.yml")):
         checked = scene.run("promtool", "check", kind, str(file))
         equal(checked.returncode, 0, f"promtool check {kind}: {checked.stdout!r} {checked.stderr!r}")
+
+
+def test_alerts_fire_when_they_should(scene: Scene) -> None:
+    """Every alert fires for what it is about, also if its counter begins with its first event; none does while all is well."""
+    tested = scene.run("promtool", "test", "rules", str(ALERTS))
+    equal(tested.returncode, 0, f"promtool test rules: {tested.stdout!r} {tested.stderr!r}")
+    named = set(re.findall(r"- alert: (\w+)", RULES.read_text()))
+    expected = set(re.findall(r'alertname="(\w+)"\}\', value: 1', ALERTS.read_text()))
+    equal(named - expected, set(), "alerts that nothing is expected of")
 
 
 def test_the_dashboard_finds_data(scene: Scene) -> None:

@@ -8,7 +8,8 @@ use serde::Deserialize;
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[schemars(default)]
 pub struct Listener {
-    /// Address and port, such as `0.0.0.0:8080` or `[::]:8443`. Port 0 takes any free port.
+    /// Address and port, such as `0.0.0.0:8080` or `[::]:8443`. `:8080` means `0.0.0.0:8080`; port 0 takes any free
+    /// port.
     pub address: String,
     /// TLS, for `https`. HTTP/2 is offered by ALPN.
     pub tls: Option<Tls>,
@@ -25,7 +26,8 @@ pub struct Listener {
 pub struct Tls {
     /// Certificates. A client gets the one whose names fit the server name it asks for, else the first.
     pub certificates: Vec<Certificate>,
-    /// What happens to a client that asks for a name no certificate has. Default: `serveDefault`.
+    /// What happens to a client that asks for a name no certificate has, or for none, as those do that connect to an IP
+    /// address. Default: `serveDefault`.
     #[serde(default)]
     pub unknown_server_name: UnknownServerName,
     /// The oldest version of TLS. Default: `TLS_1_2`.

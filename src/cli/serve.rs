@@ -10,7 +10,7 @@ use std::{
 
 use sd_notify::NotifyState;
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     sync::mpsc::UnboundedReceiver,
     task::AbortHandle,
 };
@@ -19,7 +19,7 @@ use super::{
     args::{self, Serve},
     check::summary,
     complain,
-    shutdown::{await_signal, end},
+    shutdown::{Signals, await_signal, end},
     upgrade,
 };
 use crate::{
@@ -115,6 +115,8 @@ pub(super) struct Running {
     reloads: Arc<Reloads>,
     asked: Option<UnboundedReceiver<Ask>>,
     operator: Option<Operator>,
+    signals: Signals,
+    upgrades: Signal,
 }
 
 /// The operator's address: what stands behind it, its socket, and the task that accepts.
@@ -139,6 +141,12 @@ fn start_on(inherited: &mut Inherited, model: &Model) -> Result<Running, StartFa
     if model.admin.is_some() {
         live::watch();
     }
+    // Before anybody can know that it runs.
+    let inside = control.enter();
+    let deaf = |error| StartFault::new(format!("can't await signals: {error}"));
+    let signals = Signals::listen().map_err(deaf)?;
+    let upgrades = signal(SignalKind::user_defined2()).map_err(deaf)?;
+    drop(inside);
     let server = Arc::new(Server::start_on(inherited, model, control.handle())?);
     let (reloads, asked) = Reloads::new();
     let reloads = Arc::new(reloads);
@@ -162,6 +170,8 @@ fn start_on(inherited: &mut Inherited, model: &Model) -> Result<Running, StartFa
         reloads,
         asked: Some(asked),
         operator,
+        signals,
+        upgrades,
     })
 }
 
@@ -258,10 +268,13 @@ impl Running {
     /// Serves until a signal stops it, or a new process has taken over. `fixed` is how, whatever the configuration says.
     fn until_stopped(self, fixed: Option<Shutdown>) -> ExitCode {
         let (server, operator) = (self.server.clone(), self.operator);
+        let (mut signals, mut upgrades) = (self.signals, self.upgrades);
         self.control.spawn(async move {
-            if let Ok(patience) = await_end(&server, operator.as_ref(), fixed).await {
-                end(&server, patience).await;
-            }
+            let patience = match fixed {
+                Some(_) => stopping(await_signal(&mut signals, &server, fixed).await),
+                None => await_end(&mut signals, &mut upgrades, &server, operator.as_ref()).await,
+            };
+            end(&mut signals, &server, patience).await;
         });
         self.server.join();
         self.control.block_on(self.server.shared().stop());
@@ -270,30 +283,29 @@ impl Running {
     }
 }
 
+/// Tells systemd.
+fn stopping(shutdown: Shutdown) -> Shutdown {
+    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    shutdown
+}
+
 /// Waits for a signal that ends the gateway, or for a new process to take over. How long the end may take.
 async fn await_end(
+    signals: &mut Signals,
+    upgrades: &mut Signal,
     server: &Server,
     operator: Option<&Operator>,
-    fixed: Option<Shutdown>,
-) -> std::io::Result<Shutdown> {
-    let stopping = |shutdown| {
-        let _ = sd_notify::notify(&[NotifyState::Stopping]);
-        shutdown
-    };
-    if fixed.is_some() {
-        return await_signal(server, fixed).await.map(stopping);
-    }
-    let mut upgrades = signal(SignalKind::user_defined2())?;
+) -> Shutdown {
     loop {
         let successor = async {
             upgrades.recv().await;
             upgrade(server, operator).await
         };
         tokio::select! {
-            ended = await_signal(server, None) => return ended.map(stopping),
-            () = server.conductor().asked_to_stop() => return Ok(stopping(server.shutdown())),
+            shutdown = await_signal(signals, server, None) => return stopping(shutdown),
+            () = server.conductor().asked_to_stop() => return stopping(server.shutdown()),
             is_over = successor => if is_over {
-                return Ok(server.shutdown());
+                return server.shutdown();
             },
         }
     }

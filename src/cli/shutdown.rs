@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{config::model::Shutdown, server::run::Server, types::lifecycle::Phase};
 
@@ -14,27 +15,42 @@ const ECHO: Duration = Duration::from_millis(300);
 /// How often it is said what is waited for.
 const NEWS: Duration = Duration::from_secs(5);
 
-/// A signal that ends the gateway.
+/// The signals that end the gateway.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+/// One of them.
 enum Ending {
     Terminate,
     Interrupt,
 }
 
-async fn any_signal() -> std::io::Result<Ending> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(Ending::Terminate),
-        _ = interrupt.recv() => Ok(Ending::Interrupt),
+impl Signals {
+    /// From now on they are noted, and don't end the process.
+    pub(super) fn listen() -> std::io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> Ending {
+        tokio::select! {
+            _ = self.terminate.recv() => Ending::Terminate,
+            _ = self.interrupt.recv() => Ending::Interrupt,
+        }
     }
 }
 
 /// Waits for SIGTERM or SIGINT. How long the shutdown may take.
 pub(super) async fn await_signal(
+    signals: &mut Signals,
     server: &Server,
     fixed: Option<Shutdown>,
-) -> std::io::Result<Shutdown> {
-    match any_signal().await? {
+) -> Shutdown {
+    match signals.next().await {
         Ending::Terminate => {
             let shutdown = fixed.unwrap_or_else(|| server.shutdown());
             let delay = shutdown.pre_stop_delay.as_secs_f64();
@@ -45,24 +61,25 @@ pub(super) async fn await_signal(
                     "SIGTERM: not ready from now on, closing in {delay} s (shutdown.preStopDelayInMillis)"
                 );
             }
-            Ok(shutdown)
+            shutdown
         }
         Ending::Interrupt => {
             tracing::info!("SIGINT: shutting down");
-            Ok(Shutdown {
+            Shutdown {
                 pre_stop_delay: Duration::ZERO,
                 drain_timeout: INTERRUPT_DRAIN,
-            })
+            }
         }
     }
 }
 
 /// Moves the server through the phases of its end, which a second signal cuts short.
-pub(super) async fn end(server: &Server, patience: Shutdown) {
+pub(super) async fn end(signals: &mut Signals, server: &Server, patience: Shutdown) {
     let second = async {
         // `timeout` and the like signal a process and then its group: that is one signal, said twice.
         tokio::time::sleep(ECHO).await;
-        any_signal().await
+        while signals.next().now_or_never().is_some() {}
+        signals.next().await
     };
     tokio::select! {
         () = drain(server, patience) => {}

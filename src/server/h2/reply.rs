@@ -178,7 +178,7 @@ fn headers(reply: &Reply) -> HeaderMap {
         .iter()
         .filter(|field| !is_forbidden(field.known))
     {
-        if let Some((name, mut value)) = pair(field) {
+        if let (Some(name), Ok(mut value)) = (name(field), HeaderValue::from_bytes(field.value)) {
             // These never come again: in the compression's table they would only displace what does.
             value.set_sensitive(matches!(
                 field.known,
@@ -202,11 +202,20 @@ fn trailer_map(trailers: &Fields) -> HeaderMap {
     let fields = trailers.iter();
     fields
         .filter(|field| field.known != Known::Trailer && !is_forbidden(field.known))
-        .filter_map(pair)
+        .filter_map(|field| Some((name(field)?, HeaderValue::from_bytes(field.value).ok()?)))
         .collect()
 }
 
-fn pair(field: Field<'_>) -> Option<(HeaderName, HeaderValue)> {
-    let name = HeaderName::from_bytes(field.name).ok()?;
-    Some((name, HeaderValue::from_bytes(field.value).ok()?))
+/// The name of a field. What most replies say needn't be read again.
+fn name(field: Field<'_>) -> Option<HeaderName> {
+    const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+    const EXTENDED_ID: HeaderName = HeaderName::from_static("x-amz-apigw-id");
+    match field.known {
+        Known::ContentType => Some(header::CONTENT_TYPE),
+        Known::Date => Some(header::DATE),
+        Known::Server => Some(header::SERVER),
+        Known::XAmznRequestId => Some(REQUEST_ID),
+        Known::XAmzApigwId => Some(EXTENDED_ID),
+        _ => HeaderName::from_bytes(field.name).ok(),
+    }
 }

@@ -116,3 +116,50 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::{Future as _, poll_fn},
+        pin::pin,
+    };
+
+    use super::*;
+
+    /// How long it takes until a client that is silent counts as gone; `None` if it doesn't within ten minutes.
+    async fn gone_after(client_answers: bool) -> Option<Duration> {
+        let (near, far) = tokio::io::duplex(65_536);
+        let (near, heard) = Heard::new(near);
+        let (server, client) =
+            tokio::join!(h2::server::handshake(near), h2::client::handshake(far));
+        let mut server = server.unwrap();
+        let (_requests, connection) = client.unwrap();
+        let (driven, parked) = if client_answers {
+            (Some(tokio::spawn(connection)), None)
+        } else {
+            (None, Some(connection))
+        };
+        let begun = Tick::now();
+        let pings = server.ping_pong().unwrap();
+        let mut keep_alive = KeepAlive::new(pings, heard, begun);
+        let gone = poll_fn(|cx| {
+            let gone = keep_alive.poll(cx, Tick::now());
+            assert!(pin!(server.accept()).poll(cx).is_pending());
+            gone
+        });
+        let is_gone = tokio::time::timeout(Duration::from_secs(600), gone).await;
+        drop((driven, parked));
+        is_gone.ok().map(|()| Tick::now().since(begun))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_doesnt_answer_is_gone_after_forty_seconds() {
+        let waited = gone_after(false).await.unwrap();
+        assert_eq!(waited.as_secs(), 40);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_answers_may_be_silent_otherwise() {
+        assert_eq!(gone_after(true).await, None);
+    }
+}

@@ -126,7 +126,8 @@ async fn serve(
                 peer,
                 clocks,
             };
-            service.gateway.serve(request).await
+            // Apart from the rest, which makes two allocations of usual sizes out of a large one.
+            Box::pin(service.gateway.serve(request)).await
         }
         Err((fault, head)) => service.gateway.refuse(*head, peer, clocks, fault),
     };

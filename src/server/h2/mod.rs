@@ -140,7 +140,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
             let accepted = pin!(self.connection.accept()).poll(cx);
             match ready!(accepted) {
                 Some(Ok((request, respond))) => stream::begin(request, respond, &self.streams),
-                Some(Err(error)) => return Poll::Ready(ended(&error)),
+                Some(Err(error)) => {
+                    ended(&error);
+                    return Poll::Ready(());
+                }
                 None => return Poll::Ready(()),
             }
         }

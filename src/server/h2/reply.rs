@@ -47,8 +47,8 @@ impl Sending {
             // From here on it is the client that is waited for, unless the integration has nothing.
             reply.clocks().wait(Waiting::Client);
         }
-        let has_body = |reply: &Box<Reply>| reply.has_body() && !reply.is_over();
-        let is_end = !reply.as_ref().is_some_and(has_body);
+        let has_body = |reply: &Reply| reply.has_body() && !reply.is_over();
+        let is_end = !reply.as_deref().is_some_and(has_body);
         let stream = match respond.send_response(response, is_end) {
             Ok(stream) => stream,
             Err(error) => {

@@ -82,7 +82,8 @@ impl Gateway {
         context.trust(snapshot.identity.trusted_hops);
         let mut record = snapshot.open(context);
         if let Some(front) = snapshot.fronts.find(record.context()) {
-            return snapshot.fronts.serve(front, record, body, clocks).await;
+            // Boxed: its size would be that of every request.
+            return Box::pin(snapshot.fronts.serve(front, record, body, clocks)).await;
         }
         let outcome = dispatch(&snapshot, &mut record, body, &clocks).await;
         match outcome {

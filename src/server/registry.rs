@@ -20,7 +20,7 @@ use crate::{
 pub const NO_DOOR: u64 = u64::MAX;
 
 /// What others may know of a connection or stream, and tell it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Handle {
     clocks: Arc<Clocks>,
     /// The listener it came in by.
@@ -99,7 +99,9 @@ impl Entry {
         let handle = Arc::new(Handle {
             clocks,
             door,
-            ..Handle::default()
+            is_carrier: AtomicBool::new(false),
+            idle_since: AtomicU64::new(0),
+            is_closing: AtomicBool::new(false),
         });
         let key = HANDLES.with_borrow_mut(|handles| handles.insert(handle.clone()));
         Entry { key, handle }

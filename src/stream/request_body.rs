@@ -1,17 +1,15 @@
 //! The request body on its way to an integration, frame by frame as the client sends it.
 //!
 //! An HTTP/1 connection owns its socket, so a body asks for frames through a [`Slot`] and the connection fills it; the
-//! frame is handed over within one poll of the connection's task. An HTTP/2 body is hyper's own.
+//! frame is handed over within one poll of the connection's task. An HTTP/2 body is h2's own.
 
 use std::{
-    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, Waker, ready},
 };
 
 use bytes::Bytes;
-use http_body::Body as _;
-use hyper::body::Incoming;
+use h2::{Reason, RecvStream};
 
 use super::clocks::{Clocks, Waiting};
 use crate::types::{
@@ -35,7 +33,7 @@ enum Source {
     Empty,
     Whole(Option<Bytes>),
     Slot(Arc<Slot>),
-    Http2(Incoming),
+    Http2(RecvStream),
 }
 
 impl RequestBody {
@@ -72,7 +70,7 @@ impl RequestBody {
     }
 
     /// An HTTP/2 body; `length` is its `content-length`, if any.
-    pub fn from_http2(body: Incoming, length: Option<u64>) -> RequestBody {
+    pub fn from_http2(body: RecvStream, length: Option<u64>) -> RequestBody {
         let ended = body.is_end_stream();
         let source = if ended {
             Source::Empty
@@ -163,39 +161,38 @@ fn too_large(most: u64) -> Fault {
 }
 
 fn poll_http2(
-    body: &mut Incoming,
+    body: &mut RecvStream,
     cx: &mut Context<'_>,
     trailers: &mut Option<Fields>,
 ) -> Poll<Option<Result<Bytes, Fault>>> {
-    loop {
-        let frame = match ready!(Pin::new(&mut *body).poll_frame(cx)) {
-            // hyper takes a reset without an error for an end, too.
-            None if trailers.is_none() && !body.is_end_stream() => {
-                let detail = "the client reset the stream in the middle of its request body";
-                let fault = Fault::because(FaultKind::BadBody, "upload_broken", detail);
-                return Poll::Ready(Some(Err(fault)));
-            }
-            None => return Poll::Ready(None),
-            Some(Ok(frame)) => frame,
-            Some(Err(error)) => {
-                let fault = Fault::because(
-                    FaultKind::BadBody,
-                    "upload_broken",
-                    format!("the request body broke off: {}", with_causes(&error)),
-                );
-                return Poll::Ready(Some(Err(fault)));
-            }
-        };
-        match frame.into_data() {
-            Ok(data) if data.is_empty() => {}
-            Ok(data) => return Poll::Ready(Some(Ok(data))),
-            Err(frame) => {
-                if let Ok(map) = frame.into_trailers() {
-                    *trailers = Some(fields_of(&map));
+    while let Some(data) = ready!(body.poll_data(cx)) {
+        match data {
+            Ok(data) => {
+                // It is taken; whoever takes it sees to it that it is passed on before more is wanted.
+                let _ = body.flow_control().release_capacity(data.len());
+                if !data.is_empty() {
+                    return Poll::Ready(Some(Ok(data)));
                 }
             }
+            Err(error) => return Poll::Ready(Some(Err(broken(&error)))),
         }
     }
+    match ready!(body.poll_trailers(cx)) {
+        Ok(map) => {
+            *trailers = map.as_ref().map(fields_of).or(trailers.take());
+            Poll::Ready(None)
+        }
+        Err(error) => Poll::Ready(Some(Err(broken(&error)))),
+    }
+}
+
+fn broken(error: &h2::Error) -> Fault {
+    let detail = if error.reason() == Some(Reason::NO_ERROR) {
+        "the client reset the stream in the middle of its request body".to_owned()
+    } else {
+        format!("the request body broke off: {}", with_causes(error))
+    };
+    Fault::because(FaultKind::BadBody, "upload_broken", detail)
 }
 
 /// HTTP/2 fields as [`Fields`], without any that HTTP/1 could not carry.

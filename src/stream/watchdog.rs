@@ -1,6 +1,6 @@
 //! Holds the clocks of an exchange from outside a future that would not notice them itself.
 //!
-//! hyper polls an HTTP/2 response body only while the client gives it window, so a body can't end itself when its
+//! An HTTP/2 response asks for payload only while the client gives it window, so a body can't end itself when its
 //! client has stopped reading. This wrapper can: on a verdict it wakes the exchange, so that the body delivers what it
 //! has and fails; if it isn't over within [`GRACE`], the future is dropped, which resets the stream.
 

@@ -143,7 +143,7 @@ async fn item_110_a_client_that_cancels_cancels_the_backend() {
     }
 }
 
-/// hyper takes a reset with `NO_ERROR` for the end of a body; a backend must not.
+/// A reset with `NO_ERROR` could be taken for the end of a body; a backend must not.
 #[tokio::test]
 async fn an_upload_that_is_reset_without_an_error_never_looks_complete() {
     for reason in [Reason::NO_ERROR, Reason::CANCEL, Reason::INTERNAL_ERROR] {

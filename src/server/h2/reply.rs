@@ -1,0 +1,221 @@
+//! A reply on its way into a stream: its head as HTTP/2 wants it, then its body within the client's window.
+
+use std::{
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use h2::{Reason, SendStream, server::SendResponse};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+
+use crate::{
+    gateway::reply::{Length, Reply},
+    stream::{clocks::Waiting, source::Cut, timer::LazyTimer},
+    types::{
+        clock::Tick,
+        fields::{Field, Fields},
+        known::Known,
+    },
+};
+
+/// How long a stream that is cut has for what it holds already: a reset drops it.
+const FLUSH: Duration = Duration::from_millis(50);
+
+/// A reply whose head has been sent.
+pub(super) struct Sending {
+    stream: SendStream<Bytes>,
+    /// Gone once it has ended.
+    reply: Option<Box<Reply>>,
+    /// Payload that waits for window.
+    held: Bytes,
+    /// Why the stream will be reset, and when.
+    cut: Option<(Cut, LazyTimer, Tick)>,
+}
+
+impl Sending {
+    /// Sends the head of a reply, or of the answer to a panic. `None` if nothing follows it.
+    pub(super) fn begin(
+        reply: Option<Box<Reply>>,
+        respond: &mut SendResponse<Bytes>,
+    ) -> Option<Sending> {
+        let mut response = Response::new(());
+        *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+        if let Some(reply) = &reply {
+            *response.status_mut() = reply.status;
+            *response.headers_mut() = headers(reply);
+            // From here on it is the client that is waited for, unless the integration has nothing.
+            reply.clocks().wait(Waiting::Client);
+        }
+        let has_body = |reply: &Reply| reply.has_body() && !reply.is_over();
+        let is_end = !reply.as_deref().is_some_and(has_body);
+        let stream = match respond.send_response(response, is_end) {
+            Ok(stream) => stream,
+            Err(error) => {
+                tracing::debug!(%error, "a head that HTTP/2 doesn't take");
+                respond.send_reset(Reason::INTERNAL_ERROR);
+                return None;
+            }
+        };
+        let mut sending = Sending {
+            stream,
+            reply,
+            held: Bytes::new(),
+            cut: None,
+        };
+        if is_end {
+            sending.complete();
+            return None;
+        }
+        Some(sending)
+    }
+
+    /// Ready once the stream has ended, whoever ended it.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.poll_send(cx) {
+            Poll::Ready(()) => Poll::Ready(()),
+            // A client that resets its stream has left.
+            Poll::Pending => self.stream.poll_reset(cx).map(drop),
+        }
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut is_over = false;
+        while !is_over {
+            is_over = if !self.held.is_empty() {
+                ready!(self.poll_held(cx))
+            } else if self.cut.is_some() {
+                ready!(self.poll_cut(cx))
+            } else {
+                ready!(self.poll_payload(cx))
+            };
+        }
+        Poll::Ready(())
+    }
+
+    /// Takes the next payload. Whether the stream is over.
+    fn poll_payload(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let Some(reply) = &mut self.reply else {
+            return Poll::Ready(true);
+        };
+        match ready!(reply.poll_payload(cx)) {
+            Some(Ok(payload)) => {
+                reply.clocks().wait(Waiting::Client);
+                // A byte of window will do to begin with, and none is held for a stream that has nothing to say.
+                self.stream.reserve_capacity(1);
+                self.held = payload;
+                Poll::Ready(false)
+            }
+            Some(Err(cut)) => {
+                let due = Tick::now().after(FLUSH);
+                self.cut = Some((cut, LazyTimer::new(due), due));
+                Poll::Ready(false)
+            }
+            None => {
+                let trailers = reply.take_trailers();
+                self.complete();
+                let _ = match trailers {
+                    Some(trailers) => self.stream.send_trailers(trailer_map(&trailers)),
+                    None => self.stream.send_data(Bytes::new(), true),
+                };
+                Poll::Ready(true)
+            }
+        }
+    }
+
+    /// Sends what is held as soon as there is window. Whether the stream is over.
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        while self.stream.capacity() == 0 {
+            if !matches!(ready!(self.stream.poll_capacity(cx)), Some(Ok(_))) {
+                return Poll::Ready(true);
+            }
+        }
+        let payload = std::mem::take(&mut self.held);
+        let length = payload.len() as u64;
+        let is_end = self
+            .reply
+            .as_ref()
+            .is_some_and(|reply| reply.is_over() && !reply.client_takes_trailers());
+        if self.stream.send_data(payload, is_end).is_err() {
+            return Poll::Ready(true);
+        }
+        self.reply.iter_mut().for_each(|reply| reply.sent(length));
+        if is_end {
+            self.complete();
+        }
+        Poll::Ready(is_end)
+    }
+
+    /// Resets the stream when it is time. Whether the stream is over.
+    fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        if let Some((_, timer, due)) = &mut self.cut {
+            ready!(timer.poll(cx, Tick::now(), *due));
+        }
+        self.stream.send_reset(Reason::INTERNAL_ERROR);
+        Poll::Ready(true)
+    }
+
+    fn complete(&mut self) {
+        if let Some(reply) = self.reply.take() {
+            reply.complete();
+        }
+    }
+}
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        // Also when the client resets the stream first, or the watchdog ends it.
+        if let (Some(reply), Some((cut, ..))) = (self.reply.take(), self.cut.take()) {
+            reply.cut(&cut);
+        }
+    }
+}
+
+fn headers(reply: &Reply) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(reply.fields.len() + 1);
+    for field in reply
+        .fields
+        .iter()
+        .filter(|field| !is_forbidden(field.known))
+    {
+        if let (Some(name), Ok(mut value)) = (name(field), HeaderValue::from_bytes(field.value)) {
+            // These never come again: in the compression's table they would only displace what does.
+            value.set_sensitive(matches!(
+                field.known,
+                Known::XAmznRequestId | Known::XAmzApigwId
+            ));
+            headers.append(name, value);
+        }
+    }
+    if let Length::Known(length) = reply.length() {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    headers
+}
+
+/// Fields that HTTP/2 has no use for (RFC 9113, section 8.2.2).
+fn is_forbidden(known: Known) -> bool {
+    known.is_hop_by_hop() && known != Known::Trailer
+}
+
+fn trailer_map(trailers: &Fields) -> HeaderMap {
+    let fields = trailers.iter();
+    fields
+        .filter(|field| field.known != Known::Trailer && !is_forbidden(field.known))
+        .filter_map(|field| Some((name(field)?, HeaderValue::from_bytes(field.value).ok()?)))
+        .collect()
+}
+
+/// The name of a field. What most replies say needn't be read again.
+fn name(field: Field<'_>) -> Option<HeaderName> {
+    const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
+    const EXTENDED_ID: HeaderName = HeaderName::from_static("x-amz-apigw-id");
+    match field.known {
+        Known::ContentType => Some(header::CONTENT_TYPE),
+        Known::Date => Some(header::DATE),
+        Known::Server => Some(header::SERVER),
+        Known::XAmznRequestId => Some(REQUEST_ID),
+        Known::XAmzApigwId => Some(EXTENDED_ID),
+        _ => HeaderName::from_bytes(field.name).ok(),
+    }
+}

@@ -1,0 +1,135 @@
+//! One stream of a connection: its request is served, and its reply sent as the client gives window.
+
+use std::{
+    future::Future,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use h2::{RecvStream, server::SendResponse};
+use http::Request as HttpRequest;
+
+use super::{Streams, head, reply::Sending};
+use crate::{
+    gateway::{Request, reply::Reply},
+    server::{
+        gate::Sizes,
+        registry::{Entry, NO_DOOR},
+    },
+    stream::{clocks::Clocks, request_body::RequestBody, watchdog::Watchdog},
+    types::clock::Tick,
+};
+
+/// Until the route is known.
+const CLIENT_STALL: Duration = Duration::from_secs(60);
+const UPLOAD: Duration = Duration::from_secs(30);
+
+/// Begins a stream, in a task of its own.
+pub(super) fn begin(
+    request: HttpRequest<RecvStream>,
+    respond: SendResponse<Bytes>,
+    streams: &Arc<Streams>,
+) {
+    let clocks = Arc::new(Clocks::default());
+    clocks.open(CLIENT_STALL, UPLOAD);
+    let pipeline = serve(request, streams.clone(), clocks.clone());
+    let exchange = Exchange::Serving {
+        // The record was closed on the way out.
+        pipeline: Box::pin(AssertUnwindSafe(pipeline).catch_unwind().map(Result::ok)),
+        respond,
+    };
+    streams.open.fetch_add(1, Relaxed);
+    tokio::spawn(Stream {
+        entry: Entry::new(clocks.clone(), NO_DOOR),
+        watched: Watchdog::new(exchange, clocks),
+        streams: streams.clone(),
+    });
+}
+
+/// A stream among those of its connection, under its clocks.
+struct Stream {
+    entry: Entry,
+    watched: Watchdog<Exchange>,
+    streams: Arc<Streams>,
+}
+
+impl Future for Stream {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.entry.handle().register(cx.waker());
+        Pin::new(&mut self.watched).poll(cx).map(drop)
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.streams.last.store(Tick::recent().micros(), Relaxed);
+        self.streams.open.fetch_sub(1, Relaxed);
+    }
+}
+
+/// What becomes of a request; nothing if the gateway panicked. It is large, and gone once there is a reply.
+type Pipeline = Pin<Box<dyn Future<Output = Option<Box<Reply>>> + Send>>;
+
+enum Exchange {
+    Serving {
+        pipeline: Pipeline,
+        respond: SendResponse<Bytes>,
+    },
+    Sending(Sending),
+}
+
+impl Future for Exchange {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if let Exchange::Serving { pipeline, respond } = &mut *self {
+            let Poll::Ready(reply) = pipeline.as_mut().poll(cx) else {
+                // A client that resets its stream has left.
+                return respond.poll_reset(cx).map(drop);
+            };
+            let Some(sending) = Sending::begin(reply, respond) else {
+                return Poll::Ready(());
+            };
+            *self = Exchange::Sending(sending);
+        }
+        match &mut *self {
+            Exchange::Sending(sending) => sending.poll(cx),
+            Exchange::Serving { .. } => Poll::Pending,
+        }
+    }
+}
+
+async fn serve(
+    request: HttpRequest<RecvStream>,
+    streams: Arc<Streams>,
+    clocks: Arc<Clocks>,
+) -> Box<Reply> {
+    let (parts, body) = request.into_parts();
+    let service = &streams.origin.service;
+    let peer = streams.origin.peer.clone();
+    let sizes = Sizes {
+        line: service.http.request_line,
+        fields: service.http.header,
+    };
+    let reply = match head::read(&parts, sizes) {
+        Ok((head, length)) => {
+            let request = Request {
+                head,
+                body: RequestBody::from_http2(body, length),
+                peer,
+                clocks,
+            };
+            // Apart from the rest, which makes two allocations of usual sizes out of a large one.
+            Box::pin(service.gateway.serve(request)).await
+        }
+        Err((fault, head)) => service.gateway.refuse(*head, peer, clocks, fault),
+    };
+    Box::new(reply)
+}

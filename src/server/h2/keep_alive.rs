@@ -1,19 +1,14 @@
 //! Notices that a client is gone without a word: one that has been silent is asked, and must say something.
 
 use std::{
-    io,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use h2::{Ping, PingPong};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::wire::Wire;
 use crate::{stream::timer::LazyTimer, types::clock::Tick};
 
 /// How long a client may be silent before it is asked.
@@ -25,17 +20,17 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// Asks by PING frames whether a client is there. Whatever it sends is an answer.
 pub(super) struct KeepAlive {
     pings: PingPong,
-    heard: Arc<AtomicU64>,
+    wire: Arc<Wire>,
     asked: Option<Tick>,
     timer: LazyTimer,
 }
 
 impl KeepAlive {
-    /// `heard` is when the client was last heard.
-    pub(super) fn new(pings: PingPong, heard: Arc<AtomicU64>, now: Tick) -> KeepAlive {
+    /// On the connection with this wire.
+    pub(super) fn new(pings: PingPong, wire: Arc<Wire>, now: Tick) -> KeepAlive {
         KeepAlive {
             pings,
-            heard,
+            wire,
             asked: None,
             timer: LazyTimer::new(now.after(SILENCE)),
         }
@@ -43,7 +38,7 @@ impl KeepAlive {
 
     /// Ready once the client has been asked in vain.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, now: Tick) -> Poll<()> {
-        let heard = Tick::from_micros(self.heard.load(Relaxed));
+        let heard = self.wire.heard();
         self.asked = self.asked.filter(|asked| heard < *asked);
         if let Some(asked) = self.asked {
             return self.timer.poll(cx, now, asked.after(PATIENCE));
@@ -57,66 +52,6 @@ impl KeepAlive {
     }
 }
 
-/// A client's stream that notes when something was last read from it.
-pub(super) struct Heard<S> {
-    stream: S,
-    at: Arc<AtomicU64>,
-}
-
-impl<S> Heard<S> {
-    /// The stream, and its note.
-    pub(super) fn new(stream: S) -> (Heard<S>, Arc<AtomicU64>) {
-        let at = Arc::new(AtomicU64::new(Tick::now().micros()));
-        let heard = Heard {
-            stream,
-            at: at.clone(),
-        };
-        (heard, at)
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        out: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        ready!(Pin::new(&mut self.stream).poll_read(cx, out))?;
-        self.at.store(Tick::recent().micros(), Relaxed);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bytes)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::{
@@ -124,12 +59,12 @@ mod tests {
         pin::pin,
     };
 
-    use super::*;
+    use super::{super::wire::Watched, *};
 
     /// How long it takes until a client that is silent counts as gone; `None` if it doesn't within ten minutes.
     async fn gone_after(client_answers: bool) -> Option<Duration> {
         let (near, far) = tokio::io::duplex(65_536);
-        let (near, heard) = Heard::new(near);
+        let (near, wire) = Watched::new(near);
         let (server, client) =
             tokio::join!(h2::server::handshake(near), h2::client::handshake(far));
         let mut server = server.unwrap();
@@ -141,7 +76,7 @@ mod tests {
         };
         let begun = Tick::now();
         let pings = server.ping_pong().unwrap();
-        let mut keep_alive = KeepAlive::new(pings, heard, begun);
+        let mut keep_alive = KeepAlive::new(pings, wire, begun);
         let gone = poll_fn(|cx| {
             let gone = keep_alive.poll(cx, Tick::now());
             assert!(pin!(server.accept()).poll(cx).is_pending());

@@ -4,6 +4,7 @@ mod head;
 mod keep_alive;
 mod reply;
 mod stream;
+mod wire;
 
 use std::{
     future::{Future as _, poll_fn},
@@ -24,12 +25,14 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::{Origin, client_stream::ClientStream};
 use crate::{stream::timer::LazyTimer, types::clock::Tick};
-use keep_alive::{Heard, KeepAlive};
+use keep_alive::KeepAlive;
+use wire::{Watched, Wire};
 
 /// What the streams of a connection have in common.
 #[derive(Debug)]
 struct Streams {
     origin: Origin,
+    wire: Arc<Wire>,
     open: AtomicUsize,
     /// When the last one ended, in ticks.
     last: AtomicU64,
@@ -50,7 +53,7 @@ impl Streams {
 /// Serves a connection to its end.
 pub async fn serve<S: ClientStream>(stream: S, origin: Origin) {
     origin.handle.set_carrier();
-    let (stream, heard) = Heard::new(stream);
+    let (stream, wire) = Watched::new(stream);
     let preface = settings().handshake(stream);
     let connection = match tokio::time::timeout(origin.service.http.first_byte, preface).await {
         Ok(Ok(connection)) => connection,
@@ -59,10 +62,11 @@ pub async fn serve<S: ClientStream>(stream: S, origin: Origin) {
     };
     let streams = Arc::new(Streams {
         origin,
+        wire,
         open: AtomicUsize::new(0),
         last: AtomicU64::new(Tick::now().micros()),
     });
-    let mut serving = Serving::new(connection, streams, heard);
+    let mut serving = Serving::new(connection, streams);
     poll_fn(|cx| serving.poll(cx)).await;
 }
 
@@ -95,16 +99,12 @@ struct Serving<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
-    fn new(
-        mut connection: Connection<S, Bytes>,
-        streams: Arc<Streams>,
-        heard: Arc<AtomicU64>,
-    ) -> Serving<S> {
+    fn new(mut connection: Connection<S, Bytes>, streams: Arc<Streams>) -> Serving<S> {
         let pings = connection.ping_pong();
         let now = Tick::now();
         Serving {
             connection,
-            keep_alive: pings.map(|pings| KeepAlive::new(pings, heard, now)),
+            keep_alive: pings.map(|pings| KeepAlive::new(pings, streams.wire.clone(), now)),
             timer: LazyTimer::new(streams.idle_until(now)),
             streams,
             is_ending: false,
@@ -131,7 +131,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
             let _ = self.poll_accept(cx);
             return Poll::Ready(());
         }
-        self.poll_accept(cx)
+        let polled = self.poll_accept(cx);
+        self.streams.wire.end_turn();
+        polled
     }
 
     /// Moves the connection forward, and begins its streams.

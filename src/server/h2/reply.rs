@@ -1,6 +1,7 @@
 //! A reply on its way into a stream: its head as HTTP/2 wants it, then its body within the client's window.
 
 use std::{
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -9,6 +10,7 @@ use bytes::Bytes;
 use h2::{Reason, SendStream, server::SendResponse};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 
+use super::wire::{Turn, Wire};
 use crate::{
     gateway::reply::{Length, Reply},
     stream::{clocks::Waiting, source::Cut, timer::LazyTimer},
@@ -19,18 +21,31 @@ use crate::{
     },
 };
 
-/// How long a stream that is cut has for what it holds already: a reset drops it.
-const FLUSH: Duration = Duration::from_millis(50);
+/// How long the connection may take to send what a stream that is cut has given it: a reset drops the rest.
+const LEAVE: Duration = Duration::from_secs(1);
+/// How often it is looked whether it has.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// A reply whose head has been sent.
 pub(super) struct Sending {
     stream: SendStream<Bytes>,
+    wire: Arc<Wire>,
+    /// When the last frame was handed over.
+    handed: Turn,
     /// Gone once it has ended.
     reply: Option<Box<Reply>>,
     /// Payload that waits for window.
     held: Bytes,
-    /// Why the stream will be reset, and when.
-    cut: Option<(Cut, LazyTimer, Tick)>,
+    cut: Option<Cutting>,
+}
+
+/// A stream that will be reset once what it holds already has left.
+struct Cutting {
+    why: Cut,
+    /// The client has given window for all of it.
+    has_window: bool,
+    timer: LazyTimer,
+    until: Tick,
 }
 
 impl Sending {
@@ -38,6 +53,7 @@ impl Sending {
     pub(super) fn begin(
         reply: Option<Box<Reply>>,
         respond: &mut SendResponse<Bytes>,
+        wire: Arc<Wire>,
     ) -> Option<Sending> {
         let mut response = Response::new(());
         *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
@@ -59,6 +75,8 @@ impl Sending {
         };
         let mut sending = Sending {
             stream,
+            handed: wire.turn(),
+            wire,
             reply,
             held: Bytes::new(),
             cut: None,
@@ -107,8 +125,14 @@ impl Sending {
                 Poll::Ready(false)
             }
             Some(Err(cut)) => {
-                let due = Tick::now().after(FLUSH);
-                self.cut = Some((cut, LazyTimer::new(due), due));
+                let now = Tick::now();
+                self.stream.reserve_capacity(1);
+                self.cut = Some(Cutting {
+                    why: cut,
+                    has_window: false,
+                    timer: LazyTimer::new(now.after(LOOK)),
+                    until: now.after(LEAVE),
+                });
                 Poll::Ready(false)
             }
             None => {
@@ -139,6 +163,7 @@ impl Sending {
         if self.stream.send_data(payload, is_end).is_err() {
             return Poll::Ready(true);
         }
+        self.handed = self.wire.turn();
         self.reply.iter_mut().for_each(|reply| reply.sent(length));
         if is_end {
             self.complete();
@@ -146,10 +171,27 @@ impl Sending {
         Poll::Ready(is_end)
     }
 
-    /// Resets the stream when it is time. Whether the stream is over.
+    /// Resets the stream when all that came before has left. Whether the stream is over.
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        if let Some((_, timer, due)) = &mut self.cut {
-            ready!(timer.poll(cx, Tick::now(), *due));
+        let Some(cut) = &mut self.cut else {
+            return Poll::Ready(true);
+        };
+        // Window for one byte more is window for all that is held.
+        while !cut.has_window && self.stream.capacity() == 0 {
+            if !matches!(ready!(self.stream.poll_capacity(cx)), Some(Ok(_))) {
+                return Poll::Ready(true);
+            }
+        }
+        cut.has_window = true;
+        let now = Tick::now();
+        if now < cut.until && !self.wire.is_after(self.handed) {
+            // The connection's turn comes before the next one of this stream.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        if now < cut.until && self.wire.is_blocked() {
+            let _ = cut.timer.poll(cx, now, now.after(LOOK));
+            return Poll::Pending;
         }
         self.stream.send_reset(Reason::INTERNAL_ERROR);
         Poll::Ready(true)
@@ -165,8 +207,8 @@ impl Sending {
 impl Drop for Sending {
     fn drop(&mut self) {
         // Also when the client resets the stream first, or the watchdog ends it.
-        if let (Some(reply), Some((cut, ..))) = (self.reply.take(), self.cut.take()) {
-            reply.cut(&cut);
+        if let (Some(reply), Some(cut)) = (self.reply.take(), self.cut.take()) {
+            reply.cut(&cut.why);
         }
     }
 }

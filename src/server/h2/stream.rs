@@ -14,7 +14,7 @@ use futures_util::FutureExt as _;
 use h2::{RecvStream, server::SendResponse};
 use http::Request as HttpRequest;
 
-use super::{Streams, head, reply::Sending};
+use super::{Streams, head, reply::Sending, wire::Wire};
 use crate::{
     gateway::{Request, reply::Reply},
     server::{
@@ -42,6 +42,7 @@ pub(super) fn begin(
         // The record was closed on the way out.
         pipeline: Box::pin(AssertUnwindSafe(pipeline).catch_unwind().map(Result::ok)),
         respond,
+        wire: streams.wire.clone(),
     };
     streams.open.fetch_add(1, Relaxed);
     tokio::spawn(Stream {
@@ -81,6 +82,7 @@ enum Exchange {
     Serving {
         pipeline: Pipeline,
         respond: SendResponse<Bytes>,
+        wire: Arc<Wire>,
     },
     Sending(Sending),
 }
@@ -89,12 +91,17 @@ impl Future for Exchange {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        if let Exchange::Serving { pipeline, respond } = &mut *self {
+        if let Exchange::Serving {
+            pipeline,
+            respond,
+            wire,
+        } = &mut *self
+        {
             let Poll::Ready(reply) = pipeline.as_mut().poll(cx) else {
                 // A client that resets its stream has left.
                 return respond.poll_reset(cx).map(drop);
             };
-            let Some(sending) = Sending::begin(reply, respond) else {
+            let Some(sending) = Sending::begin(reply, respond, wire.clone()) else {
                 return Poll::Ready(());
             };
             *self = Exchange::Sending(sending);

@@ -1,12 +1,9 @@
 //! Accepting connections: limits, back-off, TLS, and the right protocol.
 
 use std::{
-    io,
+    io::{self, Read as _, Write as _},
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -23,7 +20,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Origin, Service,
     client_stream::ClientStream,
-    h1, h2, proxy_protocol,
+    h1, h2,
+    permits::{Permits, Place},
+    proxy_protocol,
     registry::{Entry, close_oldest_idle},
     tls::{facts, has_long_chain},
 };
@@ -31,6 +30,7 @@ use crate::{
     stream::clocks::Clocks,
     telemetry::metrics::connections,
     types::{
+        clock::Tick,
         ids,
         peer::{Peer, Serves},
     },
@@ -49,46 +49,6 @@ pub struct Acceptor {
     pub permits: Arc<Permits>,
     /// Where connections are served.
     pub tasks: TaskTracker,
-}
-
-/// Client connections, counted over all workers.
-#[derive(Debug)]
-pub struct Permits {
-    open: AtomicUsize,
-    most: AtomicUsize,
-}
-
-impl Permits {
-    /// At most `most` connections.
-    pub fn new(most: usize) -> Permits {
-        Permits {
-            open: AtomicUsize::new(0),
-            most: AtomicUsize::new(most),
-        }
-    }
-
-    /// Changes how many there may be.
-    pub fn allow(&self, most: usize) {
-        self.most.store(most, Relaxed);
-    }
-
-    /// How many connections are open.
-    pub fn open(&self) -> usize {
-        self.open.load(Relaxed)
-    }
-
-    fn take(self: &Arc<Self>) -> (Permit, bool) {
-        let before = self.open.fetch_add(1, Relaxed);
-        (Permit(self.clone()), before >= self.most.load(Relaxed))
-    }
-}
-
-struct Permit(Arc<Permits>);
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Relaxed);
-    }
 }
 
 /// How a listener treats connections. A reload changes it for those that are accepted from then on.
@@ -124,7 +84,12 @@ impl Acceptor {
                 () = self.door.closing.cancelled() => break,
             };
             match accepted {
-                Ok((tcp, address)) => self.admit(tcp, address),
+                Ok((tcp, address)) => {
+                    if self.admit(tcp, address) {
+                        // Whoever was asked to make room may do so before the next one comes.
+                        tokio::task::yield_now().await;
+                    }
+                }
                 Err(error) => back_off(&error).await,
             }
         }
@@ -134,24 +99,50 @@ impl Acceptor {
         }
     }
 
-    fn admit(&self, tcp: TcpStream, address: SocketAddr) {
+    /// Serves a connection if there is a place for it, now or soon. Whether another one was asked to make room.
+    fn admit(&self, tcp: TcpStream, address: SocketAddr) -> bool {
         let terms = self.terms.load_full();
-        let (permit, is_full) = self.permits.take();
-        if is_full && !close_oldest_idle() {
-            connections::refused();
-            let is_plain = terms.tls.is_none();
-            self.tasks.spawn(async move {
-                turn_away(tcp, is_plain).await;
-                drop(permit);
-            });
-            return;
+        if let Some(place) = self.permits.take() {
+            serve_in(place, &self.tasks, (tcp, address), terms, self.door.clone());
+            return false;
         }
-        let door = self.door.clone();
+        let Some(seat) = self.permits.seat() else {
+            connections::refused();
+            turn_away_at_once(tcp, terms.tls.is_none());
+            return false;
+        };
+        let is_awaited = close_oldest_idle(Tick::now());
+        let (permits, tasks, door) = (self.permits.clone(), self.tasks.clone(), self.door.clone());
         self.tasks.spawn(async move {
-            let _held = (permit, connections::accepted());
-            arrive(tcp, address, terms, door).await;
+            let _seat = seat;
+            let place = if is_awaited {
+                permits.wait().await
+            } else {
+                None
+            };
+            match place {
+                Some(place) => serve_in(place, &tasks, (tcp, address), terms, door),
+                None => {
+                    connections::refused();
+                    turn_away(tcp, terms.tls.is_none()).await;
+                }
+            }
         });
+        is_awaited
     }
+}
+
+fn serve_in(
+    place: Place,
+    tasks: &TaskTracker,
+    (tcp, address): (TcpStream, SocketAddr),
+    terms: Arc<Terms>,
+    door: Door,
+) {
+    tasks.spawn(async move {
+        let _held = (place, connections::accepted());
+        arrive(tcp, address, terms, door).await;
+    });
 }
 
 /// The next connection that waits, if one does.
@@ -233,24 +224,39 @@ async fn serve<S: ClientStream>(stream: S, terms: &Terms, door: Door, peer: Peer
     }
 }
 
-/// Tells a client that there is no room, where that can be told.
-async fn turn_away(mut tcp: TcpStream, is_plain: bool) {
+/// What a client is told that there is no room for.
+fn no_room() -> String {
     const BODY: &str = r#"{"message":"Service Unavailable"}"#;
-    if !is_plain {
-        return tcp.reset_on_close();
-    }
-    let answer = format!(
+    format!(
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: {}\r\nRetry-After: 1\r\n\
          x-amzn-ErrorType: ServiceUnavailableException\r\nConnection: close\r\n\r\n{BODY}",
         BODY.len()
-    );
+    )
+}
+
+/// Tells a client that there is no room, where that can be told.
+async fn turn_away(mut tcp: TcpStream, is_plain: bool) {
+    if !is_plain {
+        return tcp.reset_on_close();
+    }
     let write = async {
-        let _ = tcp.write_all(answer.as_bytes()).await;
+        let _ = tcp.write_all(no_room().as_bytes()).await;
         let _ = tcp.shutdown().await;
         // What the client sends meanwhile is taken, or the answer might be lost to a reset.
         let _ = tokio::io::AsyncReadExt::read(&mut tcp, &mut [0; 4096]).await;
     };
     let _ = tokio::time::timeout(Duration::from_secs(1), write).await;
+}
+
+/// The same as far as it can be done without waiting: what the client has sent is taken, but not what it sends later.
+fn turn_away_at_once(tcp: TcpStream, is_plain: bool) {
+    if !is_plain {
+        return tcp.reset_on_close();
+    }
+    if let Ok(mut tcp) = tcp.into_std() {
+        let _ = tcp.write(no_room().as_bytes());
+        let _ = tcp.read(&mut [0; 4096]);
+    }
 }
 
 /// Out of descriptors or memory, accepting again at once would only spin.

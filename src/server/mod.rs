@@ -7,6 +7,7 @@ pub mod h1;
 pub mod h2;
 pub mod health;
 pub mod listen;
+pub mod permits;
 pub mod proxy_protocol;
 pub mod registry;
 pub mod reload;

@@ -23,7 +23,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Service,
-    accept::{Acceptor, Door, Permits, Terms},
+    accept::{Acceptor, Door, Terms},
+    permits::Permits,
     registry,
     run::StartFault,
 };

@@ -23,6 +23,7 @@ use super::{
     Origin,
     client_stream::{ClientStream, Prefixed, drained},
     gate::{Judged, Refused, Sizes, judge},
+    registry::WELCOME,
 };
 use crate::{
     gateway::reply::Reply,
@@ -44,8 +45,6 @@ const READ_AHEAD: usize = 16 * 1024;
 const MOST_UNWANTED: usize = 64 * 1024;
 /// And for how long.
 const LINGER: Duration = Duration::from_secs(1);
-/// How long a client that has just connected may take to begin its first request while the listener closes.
-const WELCOME: Duration = Duration::from_secs(2);
 /// How an HTTP/2 client with prior knowledge begins (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 

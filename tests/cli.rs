@@ -496,6 +496,37 @@ fn rust_log_chooses_what_is_told() {
 }
 
 #[test]
+fn connections_that_find_no_room_are_told_once_for_many() {
+    let settings = "listeners: [{address: 127.0.0.1:0}]\nworkers: 1\nhttp: {maxConnections: 1}\n\
+        accessLog: {path: none}\napis: [{definition: api.yaml}]\n";
+    let files = Files::new("room", &[("sluicegate.yaml", settings), ("api.yaml", GOOD)]);
+    let gateway = Running::start(sluicegate(&["serve", &files.path("sluicegate.yaml")]));
+    // It hasn't had its first request, and isn't asked to make room yet.
+    let holder = TcpStream::connect(gateway.address).unwrap();
+    for _ in 0..5 {
+        let answer = gateway.get("/ping");
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    }
+    gateway.signal("TERM");
+    let mut told = Vec::new();
+    while let Ok(line) = gateway.lines.recv_timeout(GUARD) {
+        if line.contains("SIGTERM") {
+            break;
+        }
+        if line.contains("turned away") {
+            told.push(line);
+        }
+    }
+    assert_eq!(told.len(), 1, "{told:#?}");
+    let line = &told[0];
+    assert!(
+        line.contains("WARN") && line.contains("connections=1 most=1"),
+        "{line}"
+    );
+    drop(holder);
+}
+
+#[test]
 fn strict_refuses_what_serve_would_answer_with_500() {
     let files = Files::new("strict", &[("api.yaml", HALF_GOOD)]);
     let path = files.path("api.yaml");

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     stream::clocks::Clocks,
-    telemetry::metrics::connections,
+    telemetry::{metrics::connections, seldom::Seldom},
     types::{
         clock::Tick,
         ids,
@@ -107,7 +107,7 @@ impl Acceptor {
             return false;
         }
         let Some(seat) = self.permits.seat() else {
-            connections::refused();
+            refused(&self.permits);
             turn_away_at_once(tcp, terms.tls.is_none());
             return false;
         };
@@ -123,7 +123,7 @@ impl Acceptor {
             match place {
                 Some(place) => serve_in(place, &tasks, (tcp, address), terms, door),
                 None => {
-                    connections::refused();
+                    refused(&permits);
                     turn_away(tcp, terms.tls.is_none()).await;
                 }
             }
@@ -224,6 +224,33 @@ async fn serve<S: ClientStream>(stream: S, terms: &Terms, door: Door, peer: Peer
     }
 }
 
+/// Connections that there was no room for, as the log tells of them.
+static REFUSED: Seldom = Seldom::new();
+/// Connections that couldn't be accepted.
+static FAILED: Seldom = Seldom::new();
+
+/// Counts a connection that is turned away.
+fn refused(permits: &Permits) {
+    connections::refused();
+    if let Some(connections) = REFUSED.count(Tick::now()) {
+        let most = permits.most();
+        tracing::warn!(connections, most, "{TURNED_AWAY}");
+    }
+}
+
+const TURNED_AWAY: &str = "connections were turned away: as many are open as `http.maxConnections` or the descriptor limit allows";
+const NOT_ACCEPTED: &str = "connections can't be accepted for the moment";
+
+/// Tells what hasn't been told because lines came too close together.
+pub fn tell_rest(now: Tick) {
+    if let Some(connections) = REFUSED.rest(now) {
+        tracing::warn!(connections, "{TURNED_AWAY}");
+    }
+    if let Some(attempts) = FAILED.rest(now) {
+        tracing::warn!(attempts, "{NOT_ACCEPTED}");
+    }
+}
+
 /// What a client is told that there is no room for.
 fn no_room() -> String {
     const BODY: &str = r#"{"message":"Service Unavailable"}"#;
@@ -264,7 +291,9 @@ async fn back_off(error: &io::Error) {
     // ECONNABORTED, EINTR and their like concern one connection only.
     let is_exhausted = matches!(error.raw_os_error(), Some(12 | 23 | 24 | 105));
     if is_exhausted {
-        tracing::warn!(%error, "can't accept connections for the moment");
+        if let Some(attempts) = FAILED.count(Tick::now()) {
+            tracing::warn!(attempts, %error, "{NOT_ACCEPTED}");
+        }
         tokio::time::sleep(Duration::from_millis(50 + ids::random() % 150)).await;
     }
 }

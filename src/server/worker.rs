@@ -23,7 +23,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Service,
-    accept::{Acceptor, Door, Terms},
+    accept::{self, Acceptor, Door, Terms},
     permits::Permits,
     registry,
     run::StartFault,
@@ -295,6 +295,8 @@ async fn ended(connections: &TaskTracker) {
 async fn sweep() {
     loop {
         tokio::time::sleep(pool::SWEEP).await;
-        pool::sweep(Tick::now());
+        let now = Tick::now();
+        pool::sweep(now);
+        accept::tell_rest(now);
     }
 }

@@ -14,17 +14,15 @@ use tokio::{
     io::AsyncWriteExt as _,
     net::{TcpListener, TcpStream},
 };
-use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Origin, Service,
     client_stream::ClientStream,
-    h1, h2,
+    h1, h2, handshake,
     permits::{Permits, Place},
-    proxy_protocol,
     registry::{Entry, close_oldest_idle},
-    tls::{facts, has_long_chain},
+    tls::facts,
 };
 use crate::{
     stream::clocks::Clocks,
@@ -154,21 +152,11 @@ fn accept_now(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
 }
 
 /// Serves a connection that has been accepted.
-async fn arrive(mut tcp: TcpStream, mut address: SocketAddr, terms: Arc<Terms>, door: Door) {
+async fn arrive(mut tcp: TcpStream, address: SocketAddr, terms: Arc<Terms>, door: Door) {
     let _ = tcp.set_nodelay(true);
-    let mut local = tcp.local_addr().unwrap_or(address);
-    if terms.proxy_protocol {
-        let reading = proxy_protocol::read(&mut tcp);
-        match tokio::time::timeout(terms.service.http.first_byte, reading).await {
-            Ok(Ok(Some((source, destination)))) => (address, local) = (source, destination),
-            Ok(Ok(None)) => {}
-            Ok(Err(error)) => {
-                tracing::debug!(client = %address, %error, "a connection without a valid PROXY protocol header");
-                return;
-            }
-            Err(_) => return,
-        }
-    }
+    let Some((address, local)) = handshake::addresses(&mut tcp, address, &terms).await else {
+        return;
+    };
     match terms.tls.clone() {
         None => {
             let peer = Peer::new(address, local, None, terms.serves);
@@ -187,20 +175,11 @@ async fn serve_tls(
     door: Door,
     (address, local): (SocketAddr, SocketAddr),
 ) {
-    let handshake = TlsAcceptor::from(config).accept(tcp);
-    match tokio::time::timeout(terms.service.http.first_byte, handshake).await {
-        Ok(Ok(stream)) => {
-            let connection = stream.get_ref().1;
-            if has_long_chain(connection) {
-                tracing::debug!(client = %address, "a client's chain of certificates is too long");
-                return;
-            }
-            let is_http2 = connection.alpn_protocol() == Some(b"h2");
-            let peer = Peer::new(address, local, Some(facts(connection)), terms.serves);
-            serve(stream, &terms, door, peer, is_http2).await;
-        }
-        Ok(Err(error)) => tracing::debug!(client = %address, %error, "a TLS handshake failed"),
-        Err(_) => tracing::debug!(client = %address, "a TLS handshake took too long"),
+    if let Some(stream) = handshake::tls(tcp, address, config, &terms).await {
+        let connection = stream.get_ref().1;
+        let is_http2 = connection.alpn_protocol() == Some(b"h2");
+        let peer = Peer::new(address, local, Some(facts(connection)), terms.serves);
+        serve(stream, &terms, door, peer, is_http2).await;
     }
 }
 

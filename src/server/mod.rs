@@ -5,6 +5,7 @@ pub mod client_stream;
 pub mod gate;
 pub mod h1;
 pub mod h2;
+pub mod handshake;
 pub mod health;
 pub mod listen;
 pub mod permits;

@@ -24,6 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     Service,
     accept::{self, Acceptor, Door, Terms},
+    handshake,
     permits::Permits,
     registry,
     run::StartFault,
@@ -298,5 +299,6 @@ async fn sweep() {
         let now = Tick::now();
         pool::sweep(now);
         accept::tell_rest(now);
+        handshake::tell_rest(now);
     }
 }

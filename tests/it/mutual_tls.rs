@@ -15,7 +15,10 @@ use rustls::{
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-use crate::support::{Backend, Client, Gateway, document, header, proxy, status, within};
+use crate::support::{
+    Backend, Client, Gateway, document, failed_handshakes, header, one_more_has_failed, proxy,
+    status, within,
+};
 
 type Issuer = CertifiedIssuer<'static, KeyPair>;
 
@@ -131,43 +134,57 @@ async fn only_clients_with_a_valid_certificate_are_served_and_named() {
     );
     let stranger = authority("strangers");
     let refused = [
-        ("of another issuer", issued(&stranger, |_| {})),
+        (
+            "of another issuer",
+            "certificate_unknown_issuer",
+            issued(&stranger, |_| {}),
+        ),
         (
             "expired",
+            "certificate_expired",
             issued(&issuer, |it| it.not_after = date_time_ymd(2021, 1, 1)),
         ),
         (
             "not valid yet",
+            "certificate_expired",
             issued(&issuer, |it| it.not_before = date_time_ymd(2070, 1, 1)),
         ),
         (
             "for servers",
+            "certificate_invalid",
             issued(&issuer, |it| {
                 it.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
             }),
         ),
         (
             "revoked",
+            "certificate_revoked",
             issued(&issuer, |it| {
                 it.serial_number = Some(SerialNumber::from(99));
             }),
         ),
     ];
-    for (what, (chain, key)) in &refused {
+    for (what, reason, (chain, key)) in &refused {
+        let before = failed_handshakes(reason);
         assert!(
             !is_served(&gateway, &trusted, Some((chain, key))).await,
             "a certificate {what} was taken"
         );
+        one_more_has_failed(reason, before).await;
     }
+    let before = failed_handshakes("certificate_missing");
     assert!(
         !is_served(&gateway, &trusted, None).await,
         "no certificate was needed"
     );
+    one_more_has_failed("certificate_missing", before).await;
+    let before = failed_handshakes("certificate_invalid");
     let padded = format!("{}{}", good.0, stranger.pem().repeat(4));
     assert!(
         !is_served(&gateway, &trusted, Some((&padded, &good.1))).await,
         "a chain of five was taken"
     );
+    one_more_has_failed("certificate_invalid", before).await;
 }
 
 #[tokio::test]
@@ -255,9 +272,11 @@ async fn a_load_balancer_says_whose_connection_it_passes_on() {
         .await;
     client.answer().await;
     assert_eq!(gateway.record().await["ip"], "192.0.2.1");
+    let before = failed_handshakes("proxy_header");
     let mut bare = Client::connect(gateway.address).await;
     bare.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(bare.rest().await.0, b"");
+    one_more_has_failed("proxy_header", before).await;
 }
 
 #[tokio::test]

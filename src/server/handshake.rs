@@ -7,7 +7,7 @@ use rustls::{CertificateError, Error, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::{accept::Terms, proxy_protocol, tls::has_long_chain};
+use super::{accept::Terms, client_stream::linger, proxy_protocol, tls::has_long_chain};
 use crate::{
     telemetry::{
         metrics::handshakes::{self, Reason},
@@ -69,23 +69,26 @@ pub async fn addresses(
     None
 }
 
-/// Speaks TLS with a client.
+/// Speaks TLS with a client. One that is refused is told so by an alert, and its connection stays until it has heard it.
 pub async fn tls(
     tcp: TcpStream,
     client: SocketAddr,
     config: Arc<ServerConfig>,
     terms: &Terms,
 ) -> Option<TlsStream<TcpStream>> {
-    let handshake = TlsAcceptor::from(config).accept(tcp);
+    let handshake = TlsAcceptor::from(config).accept(tcp).into_fallible();
     match tokio::time::timeout(terms.service.http.first_byte, handshake).await {
         Ok(Ok(stream)) if has_long_chain(stream.get_ref().1) => {
             let reason = Reason::CertificateInvalid;
             failed(reason, client, "its chain of certificates is too long");
+            linger(stream).await;
             None
         }
         Ok(Ok(stream)) => Some(stream),
-        Ok(Err(error)) => {
+        Ok(Err((error, tcp))) => {
             failed(reason(&error), client, error);
+            // By TLS 1.3 a client sends its request before it hears what is thought of its certificate.
+            linger(tcp).await;
             None
         }
         Err(late) => {

@@ -8,12 +8,15 @@ use rcgen::{
     SerialNumber, date_time_ymd,
 };
 use rustls::{
-    ClientConfig, RootCertStore, ServerConfig,
+    AlertDescription, ClientConfig, RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
     server::WebPkiClientVerifier,
 };
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 
 use crate::support::{
     Backend, Client, Gateway, document, failed_handshakes, header, one_more_has_failed, proxy,
@@ -82,8 +85,12 @@ fn gateway(backend: SocketAddr, issuer: &Issuer, more: &str) -> (Gateway, String
     (gateway, own.cert.pem())
 }
 
-/// Whether a request with these certificates (and their key) is answered.
-async fn is_served(gateway: &Gateway, trusted: &str, identity: Option<(&str, &str)>) -> bool {
+/// A connection with these certificates (and their key). By TLS 1.3, the gateway may yet refuse them.
+async fn connect(
+    gateway: &Gateway,
+    trusted: &str,
+    identity: Option<(&str, &str)>,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_slice(trusted.as_bytes()).unwrap())
@@ -104,7 +111,12 @@ async fn is_served(gateway: &Gateway, trusted: &str, identity: Option<(&str, &st
     };
     let tcp = TcpStream::connect(gateway.address).await.unwrap();
     let name = ServerName::try_from("one.example").unwrap();
-    let Ok(stream) = within(TlsConnector::from(Arc::new(config)).connect(name, tcp)).await else {
+    within(TlsConnector::from(Arc::new(config)).connect(name, tcp)).await
+}
+
+/// Whether a request with these certificates (and their key) is answered.
+async fn is_served(gateway: &Gateway, trusted: &str, identity: Option<(&str, &str)>) -> bool {
+    let Ok(stream) = connect(gateway, trusted, identity).await else {
         return false;
     };
     let mut client = Client::over(stream);
@@ -185,6 +197,32 @@ async fn only_clients_with_a_valid_certificate_are_served_and_named() {
         "a chain of five was taken"
     );
     one_more_has_failed("certificate_invalid", before).await;
+}
+
+#[tokio::test]
+async fn a_client_that_is_refused_hears_why_although_it_goes_on_sending() {
+    let backend = Backend::start().await;
+    let issuer = authority("clients");
+    let (gateway, trusted) = gateway(backend.address, &issuer, "");
+    let mut stream = connect(&gateway, &trusted, None).await.unwrap();
+    // A request that was sent before the refusal came.
+    within(stream.write_all(&[b'a'; 20_000])).await.unwrap();
+    within(stream.flush()).await.unwrap();
+    let error = within(stream.read(&mut [0; 1])).await.unwrap_err();
+    let cause = error.get_ref().and_then(|it| it.downcast_ref());
+    assert_eq!(
+        cause,
+        Some(&rustls::Error::AlertReceived(
+            AlertDescription::CertificateRequired
+        ))
+    );
+    // And more that comes late. A socket that is gone would answer the first of these with a reset, and refuse the next.
+    let (tcp, _) = stream.get_mut();
+    for _ in 0..3 {
+        within(tcp.write_all(&[0; 1000])).await.unwrap();
+    }
+    let read = within(tcp.read(&mut [0; 1])).await;
+    assert_eq!(read.unwrap(), 0);
 }
 
 #[tokio::test]

@@ -43,7 +43,7 @@ fn failed(reason: Reason, client: SocketAddr, error: impl fmt::Display) {
         // What a client does wrong is its own business: a scanner shouldn't fill the log with warnings.
         Some(connections) => tracing::info!(connections, reason, %client, %error, "{TOLD}"),
         None => {
-            tracing::debug!(reason, %client, %error, "a connection failed before its first request")
+            tracing::debug!(reason, %client, %error, "a connection failed before its first request");
         }
     }
 }

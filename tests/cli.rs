@@ -152,6 +152,20 @@ impl Running {
         }
     }
 
+    /// Stops it, and returns the lines with `text` that it said before.
+    fn last_lines_with(&self, text: &str) -> Vec<String> {
+        self.signal("TERM");
+        let mut told = Vec::new();
+        loop {
+            match self.lines.recv_timeout(GUARD) {
+                Ok(line) if line.contains("SIGTERM") => return told,
+                Ok(line) if line.contains(text) => told.push(line),
+                Ok(_) => {}
+                Err(error) => panic!("it wasn't stopped ({error})"),
+            }
+        }
+    }
+
     fn get(&self, path: &str) -> String {
         let mut tcp = TcpStream::connect(self.address).unwrap();
         tcp.set_read_timeout(Some(GUARD)).unwrap();
@@ -493,6 +507,57 @@ fn rust_log_chooses_what_is_told() {
     running.line_with("no_route");
     running.signal("TERM");
     assert_eq!(running.exit_status(), Some(0));
+}
+
+#[test]
+fn connections_that_find_no_room_are_told_once_for_many() {
+    let settings = "listeners: [{address: 127.0.0.1:0}]\nworkers: 1\nhttp: {maxConnections: 1}\n\
+        accessLog: {path: none}\napis: [{definition: api.yaml}]\n";
+    let files = Files::new("room", &[("sluicegate.yaml", settings), ("api.yaml", GOOD)]);
+    let gateway = Running::start(sluicegate(&["serve", &files.path("sluicegate.yaml")]));
+    // It hasn't had its first request, and isn't asked to make room yet.
+    let holder = TcpStream::connect(gateway.address).unwrap();
+    for _ in 0..5 {
+        let answer = gateway.get("/ping");
+        assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    }
+    let told = gateway.last_lines_with("turned away");
+    assert_eq!(told.len(), 1, "{told:#?}");
+    let line = &told[0];
+    assert!(
+        line.contains("WARN") && line.contains("connections=1 most=1"),
+        "{line}"
+    );
+    drop(holder);
+}
+
+#[test]
+fn failures_before_http_are_told_once_for_many() {
+    let settings = "listeners: [{address: 127.0.0.1:0, proxyProtocol: true}]\nworkers: 1\n\
+        accessLog: {path: none}\napis: [{definition: api.yaml}]\n";
+    let files = Files::new(
+        "handshakes",
+        &[("sluicegate.yaml", settings), ("api.yaml", GOOD)],
+    );
+    let gateway = Running::start(sluicegate(&["serve", &files.path("sluicegate.yaml")]));
+    for _ in 0..5 {
+        let mut tcp = TcpStream::connect(gateway.address).unwrap();
+        tcp.write_all(b"GET /ping HTTP/1.1\r\n\r\n").unwrap();
+        tcp.set_read_timeout(Some(GUARD)).unwrap();
+        // It is closed, or reset because there was more to read.
+        assert!(!matches!(tcp.read(&mut [0; 1]), Ok(1..)));
+    }
+    let told = gateway.last_lines_with("failed before");
+    assert_eq!(told.len(), 1, "{told:#?}");
+    let line = &told[0];
+    for said in [
+        "INFO",
+        "connections=1 ",
+        "proxy_header",
+        "client=127.0.0.1:",
+    ] {
+        assert!(line.contains(said), "{line} lacks {said}");
+    }
 }
 
 #[test]

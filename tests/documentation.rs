@@ -14,6 +14,7 @@ use std::{collections::BTreeMap, fmt::Write as _, fs, path::Path, process::Comma
 use serde_json::Value;
 use sluicegate::{
     config::schema::settings_schema,
+    telemetry::metrics::handshakes::Reason,
     types::{outcome::Outcome, variable::Variable},
 };
 
@@ -241,6 +242,7 @@ fn names_after(text: &str, before: &str) -> std::collections::BTreeSet<String> {
 fn every_metric_is_explained_and_no_other() {
     let sources = [
         "src/telemetry/metrics/write.rs",
+        "src/telemetry/metrics/handshakes.rs",
         "src/telemetry/metrics/process.rs",
         "src/telemetry/metrics/spans.rs",
         "src/admin/metrics.rs",
@@ -253,6 +255,15 @@ fn every_metric_is_explained_and_no_other() {
     let written = names_after(&code, "\"sluicegate_");
     assert!(written.len() > 30, "{written:?}");
     assert_eq!(names_after(&page, "| `sluicegate_"), written);
+}
+
+#[test]
+fn every_reason_of_a_failed_handshake_is_explained() {
+    let page = fs::read_to_string("docs/metrics.md").unwrap();
+    for reason in Reason::ALL {
+        let row = format!("| `{}` |", reason.as_str());
+        assert!(page.contains(&row), "docs/metrics.md lacks {row}");
+    }
 }
 
 #[test]

@@ -1,12 +1,9 @@
 //! Accepting connections: limits, back-off, TLS, and the right protocol.
 
 use std::{
-    io,
+    io::{self, Read as _, Write as _},
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::Arc,
     time::Duration,
 };
 
@@ -17,20 +14,21 @@ use tokio::{
     io::AsyncWriteExt as _,
     net::{TcpListener, TcpStream},
 };
-use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Origin, Service,
     client_stream::ClientStream,
-    h1, h2, proxy_protocol,
+    h1, h2, handshake,
+    permits::{Permits, Place},
     registry::{Entry, close_oldest_idle},
-    tls::{facts, has_long_chain},
+    tls::facts,
 };
 use crate::{
     stream::clocks::Clocks,
-    telemetry::metrics::connections,
+    telemetry::{metrics::connections, seldom::Seldom},
     types::{
+        clock::Tick,
         ids,
         peer::{Peer, Serves},
     },
@@ -49,46 +47,6 @@ pub struct Acceptor {
     pub permits: Arc<Permits>,
     /// Where connections are served.
     pub tasks: TaskTracker,
-}
-
-/// Client connections, counted over all workers.
-#[derive(Debug)]
-pub struct Permits {
-    open: AtomicUsize,
-    most: AtomicUsize,
-}
-
-impl Permits {
-    /// At most `most` connections.
-    pub fn new(most: usize) -> Permits {
-        Permits {
-            open: AtomicUsize::new(0),
-            most: AtomicUsize::new(most),
-        }
-    }
-
-    /// Changes how many there may be.
-    pub fn allow(&self, most: usize) {
-        self.most.store(most, Relaxed);
-    }
-
-    /// How many connections are open.
-    pub fn open(&self) -> usize {
-        self.open.load(Relaxed)
-    }
-
-    fn take(self: &Arc<Self>) -> (Permit, bool) {
-        let before = self.open.fetch_add(1, Relaxed);
-        (Permit(self.clone()), before >= self.most.load(Relaxed))
-    }
-}
-
-struct Permit(Arc<Permits>);
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Relaxed);
-    }
 }
 
 /// How a listener treats connections. A reload changes it for those that are accepted from then on.
@@ -124,7 +82,12 @@ impl Acceptor {
                 () = self.door.closing.cancelled() => break,
             };
             match accepted {
-                Ok((tcp, address)) => self.admit(tcp, address),
+                Ok((tcp, address)) => {
+                    if self.admit(tcp, address) {
+                        // Whoever was asked to make room may do so before the next one comes.
+                        tokio::task::yield_now().await;
+                    }
+                }
                 Err(error) => back_off(&error).await,
             }
         }
@@ -134,24 +97,50 @@ impl Acceptor {
         }
     }
 
-    fn admit(&self, tcp: TcpStream, address: SocketAddr) {
+    /// Serves a connection if there is a place for it, now or soon. Whether another one was asked to make room.
+    fn admit(&self, tcp: TcpStream, address: SocketAddr) -> bool {
         let terms = self.terms.load_full();
-        let (permit, is_full) = self.permits.take();
-        if is_full && !close_oldest_idle() {
-            connections::refused();
-            let is_plain = terms.tls.is_none();
-            self.tasks.spawn(async move {
-                turn_away(tcp, is_plain).await;
-                drop(permit);
-            });
-            return;
+        if let Some(place) = self.permits.take() {
+            serve_in(place, &self.tasks, (tcp, address), terms, self.door.clone());
+            return false;
         }
-        let door = self.door.clone();
+        let Some(seat) = self.permits.seat() else {
+            refused(&self.permits);
+            turn_away_at_once(tcp, terms.tls.is_none());
+            return false;
+        };
+        let is_awaited = close_oldest_idle(Tick::now());
+        let (permits, tasks, door) = (self.permits.clone(), self.tasks.clone(), self.door.clone());
         self.tasks.spawn(async move {
-            let _held = (permit, connections::accepted());
-            arrive(tcp, address, terms, door).await;
+            let _seat = seat;
+            let place = if is_awaited {
+                permits.wait().await
+            } else {
+                None
+            };
+            match place {
+                Some(place) => serve_in(place, &tasks, (tcp, address), terms, door),
+                None => {
+                    refused(&permits);
+                    turn_away(tcp, terms.tls.is_none()).await;
+                }
+            }
         });
+        is_awaited
     }
+}
+
+fn serve_in(
+    place: Place,
+    tasks: &TaskTracker,
+    (tcp, address): (TcpStream, SocketAddr),
+    terms: Arc<Terms>,
+    door: Door,
+) {
+    tasks.spawn(async move {
+        let _held = (place, connections::accepted());
+        arrive(tcp, address, terms, door).await;
+    });
 }
 
 /// The next connection that waits, if one does.
@@ -163,21 +152,11 @@ fn accept_now(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
 }
 
 /// Serves a connection that has been accepted.
-async fn arrive(mut tcp: TcpStream, mut address: SocketAddr, terms: Arc<Terms>, door: Door) {
+async fn arrive(mut tcp: TcpStream, address: SocketAddr, terms: Arc<Terms>, door: Door) {
     let _ = tcp.set_nodelay(true);
-    let mut local = tcp.local_addr().unwrap_or(address);
-    if terms.proxy_protocol {
-        let reading = proxy_protocol::read(&mut tcp);
-        match tokio::time::timeout(terms.service.http.first_byte, reading).await {
-            Ok(Ok(Some((source, destination)))) => (address, local) = (source, destination),
-            Ok(Ok(None)) => {}
-            Ok(Err(error)) => {
-                tracing::debug!(client = %address, %error, "a connection without a valid PROXY protocol header");
-                return;
-            }
-            Err(_) => return,
-        }
-    }
+    let Some((address, local)) = handshake::addresses(&mut tcp, address, &terms).await else {
+        return;
+    };
     match terms.tls.clone() {
         None => {
             let peer = Peer::new(address, local, None, terms.serves);
@@ -196,20 +175,11 @@ async fn serve_tls(
     door: Door,
     (address, local): (SocketAddr, SocketAddr),
 ) {
-    let handshake = TlsAcceptor::from(config).accept(tcp);
-    match tokio::time::timeout(terms.service.http.first_byte, handshake).await {
-        Ok(Ok(stream)) => {
-            let connection = stream.get_ref().1;
-            if has_long_chain(connection) {
-                tracing::debug!(client = %address, "a client's chain of certificates is too long");
-                return;
-            }
-            let is_http2 = connection.alpn_protocol() == Some(b"h2");
-            let peer = Peer::new(address, local, Some(facts(connection)), terms.serves);
-            serve(stream, &terms, door, peer, is_http2).await;
-        }
-        Ok(Err(error)) => tracing::debug!(client = %address, %error, "a TLS handshake failed"),
-        Err(_) => tracing::debug!(client = %address, "a TLS handshake took too long"),
+    if let Some(stream) = handshake::tls(tcp, address, config, &terms).await {
+        let connection = stream.get_ref().1;
+        let is_http2 = connection.alpn_protocol() == Some(b"h2");
+        let peer = Peer::new(address, local, Some(facts(connection)), terms.serves);
+        serve(stream, &terms, door, peer, is_http2).await;
     }
 }
 
@@ -233,19 +203,50 @@ async fn serve<S: ClientStream>(stream: S, terms: &Terms, door: Door, peer: Peer
     }
 }
 
-/// Tells a client that there is no room, where that can be told.
-async fn turn_away(mut tcp: TcpStream, is_plain: bool) {
-    const BODY: &str = r#"{"message":"Service Unavailable"}"#;
-    if !is_plain {
-        return tcp.reset_on_close();
+/// Connections that there was no room for, as the log tells of them.
+static REFUSED: Seldom = Seldom::new();
+/// Connections that couldn't be accepted.
+static FAILED: Seldom = Seldom::new();
+
+/// Counts a connection that is turned away.
+fn refused(permits: &Permits) {
+    connections::refused();
+    if let Some(connections) = REFUSED.count(Tick::now()) {
+        let most = permits.most();
+        tracing::warn!(connections, most, "{TURNED_AWAY}");
     }
-    let answer = format!(
+}
+
+const TURNED_AWAY: &str = "connections were turned away: as many are open as `http.maxConnections` or the descriptor limit allows";
+const NOT_ACCEPTED: &str = "connections can't be accepted for the moment";
+
+/// Tells what hasn't been told because lines came too close together.
+pub fn tell_rest(now: Tick) {
+    if let Some(connections) = REFUSED.rest(now) {
+        tracing::warn!(connections, "{TURNED_AWAY}");
+    }
+    if let Some(attempts) = FAILED.rest(now) {
+        tracing::warn!(attempts, "{NOT_ACCEPTED}");
+    }
+}
+
+/// What a client is told that there is no room for.
+fn no_room() -> String {
+    const BODY: &str = r#"{"message":"Service Unavailable"}"#;
+    format!(
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\nContent-Length: {}\r\nRetry-After: 1\r\n\
          x-amzn-ErrorType: ServiceUnavailableException\r\nConnection: close\r\n\r\n{BODY}",
         BODY.len()
-    );
+    )
+}
+
+/// Tells a client that there is no room, where that can be told.
+async fn turn_away(mut tcp: TcpStream, is_plain: bool) {
+    if !is_plain {
+        return tcp.reset_on_close();
+    }
     let write = async {
-        let _ = tcp.write_all(answer.as_bytes()).await;
+        let _ = tcp.write_all(no_room().as_bytes()).await;
         let _ = tcp.shutdown().await;
         // What the client sends meanwhile is taken, or the answer might be lost to a reset.
         let _ = tokio::io::AsyncReadExt::read(&mut tcp, &mut [0; 4096]).await;
@@ -253,12 +254,25 @@ async fn turn_away(mut tcp: TcpStream, is_plain: bool) {
     let _ = tokio::time::timeout(Duration::from_secs(1), write).await;
 }
 
+/// The same as far as it can be done without waiting: what the client has sent is taken, but not what it sends later.
+fn turn_away_at_once(tcp: TcpStream, is_plain: bool) {
+    if !is_plain {
+        return tcp.reset_on_close();
+    }
+    if let Ok(mut tcp) = tcp.into_std() {
+        let _ = tcp.write(no_room().as_bytes());
+        let _ = tcp.read(&mut [0; 4096]);
+    }
+}
+
 /// Out of descriptors or memory, accepting again at once would only spin.
 async fn back_off(error: &io::Error) {
     // ECONNABORTED, EINTR and their like concern one connection only.
     let is_exhausted = matches!(error.raw_os_error(), Some(12 | 23 | 24 | 105));
     if is_exhausted {
-        tracing::warn!(%error, "can't accept connections for the moment");
+        if let Some(attempts) = FAILED.count(Tick::now()) {
+            tracing::warn!(attempts, %error, "{NOT_ACCEPTED}");
+        }
         tokio::time::sleep(Duration::from_millis(50 + ids::random() % 150)).await;
     }
 }

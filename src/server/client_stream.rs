@@ -1,6 +1,7 @@
 //! Client sockets, with or without TLS, and what a connection wants of the TCP below.
 
 use std::{
+    future::poll_fn,
     io,
     pin::Pin,
     task::{Context, Poll},
@@ -11,13 +12,20 @@ use bytes::{Buf, BytesMut};
 use futures_util::FutureExt as _;
 use socket2::SockRef;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, Interest, ReadBuf},
     net::TcpStream,
 };
 use tokio_rustls::server::TlsStream;
 
+use crate::stream::arena::{READ, poll_take};
+
 /// How long the last bytes of a cut response may take to leave.
 const LEAVE: Duration = Duration::from_secs(1);
+
+/// What is read of what nobody wants, so that the answer isn't lost to a reset.
+pub const MOST_UNWANTED: usize = 64 * 1024;
+/// And for how long.
+pub const LINGER: Duration = Duration::from_secs(1);
 
 /// A stream from a client.
 pub trait ClientStream: AsyncRead + AsyncWrite + Unpin + Send + 'static {
@@ -70,6 +78,30 @@ pub async fn drained(stream: &impl ClientStream) {
         // Writable again means that fewer than one byte is unsent.
         let _ = tokio::time::timeout(LEAVE, tcp.writable()).await;
     }
+}
+
+/// Says to the client that nothing more comes. Whether that could be said.
+pub async fn shut(stream: &mut (impl AsyncWrite + Unpin)) -> bool {
+    let shutting = tokio::time::timeout(LINGER, stream.shutdown()).await;
+    matches!(shutting, Ok(Ok(())))
+}
+
+/// Closes so that the client can read what was written: what it may still send is taken and dropped for a while, for a
+/// socket that is closed with bytes unread resets the connection and takes the answer with it.
+pub async fn linger(mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+    if !shut(&mut stream).await {
+        return;
+    }
+    let mut taken = 0;
+    let take = async {
+        while taken < MOST_UNWANTED {
+            match poll_fn(|cx| poll_take(&mut stream, cx, READ)).await {
+                Ok(data) if !data.is_empty() => taken += data.len(),
+                _ => break,
+            }
+        }
+    };
+    let _ = tokio::time::timeout(LINGER, take).await;
 }
 
 /// A stream and bytes that were read from it before.

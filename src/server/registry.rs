@@ -7,6 +7,7 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::Waker,
+    time::Duration,
 };
 
 use slab::Slab;
@@ -19,6 +20,10 @@ use crate::{
 /// The door of a stream: its connection is the one that is asked to end.
 pub const NO_DOOR: u64 = u64::MAX;
 
+/// How long a client that has just connected may take to begin its first request while its listener closes, or while others
+/// want its place.
+pub const WELCOME: Duration = Duration::from_secs(2);
+
 /// What others may know of a connection or stream, and tell it.
 #[derive(Debug)]
 pub struct Handle {
@@ -29,6 +34,8 @@ pub struct Handle {
     is_carrier: AtomicBool,
     /// When it became idle; 0 while it is busy.
     idle_since: AtomicU64,
+    /// It has had a request, or at least its chance of one.
+    has_begun: AtomicBool,
     is_closing: AtomicBool,
 }
 
@@ -46,6 +53,7 @@ impl Handle {
     /// It serves one.
     pub fn set_busy(&self) {
         self.idle_since.store(0, Relaxed);
+        self.has_begun.store(true, Relaxed);
     }
 
     /// It is a connection, and its exchanges are registered themselves.
@@ -159,17 +167,50 @@ pub fn cut_all() {
     }
 }
 
-/// Closes the connection that has been idle for longest. Whether there was one.
-pub fn close_oldest_idle() -> bool {
-    let idle = |handle: &Arc<Handle>| {
-        let since = handle.idle_since.load(Relaxed);
-        (since > 0 && !handle.is_closing()).then_some(since)
+/// Asks the connection that has been idle for longest to close. One that hasn't had its first request is asked only if
+/// there is no other, and if it had time enough for it: it would serve a request that has just come, and make no room.
+/// Whether there was one.
+pub fn close_oldest_idle(now: Tick) -> bool {
+    let idle = |handle: &Handle| {
+        let since = Tick::from_micros(handle.idle_since.load(Relaxed));
+        let is_new = !handle.has_begun.load(Relaxed);
+        let is_idle = since > Tick::default() && !handle.is_closing();
+        (is_idle && (!is_new || now.since(since) >= WELCOME)).then_some((is_new, since))
     };
     let oldest = HANDLES.with_borrow(|handles| {
         handles
             .iter()
             .filter_map(|(_, handle)| Some((idle(handle)?, handle.clone())))
-            .min_by_key(|(since, _)| *since)
+            .min_by_key(|(rank, _)| *rank)
     });
     oldest.map(|(_, handle)| handle.close()).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_between_requests_make_room_before_new_ones_that_say_nothing() {
+        let entry = |since: u64, has_begun: bool| {
+            let entry = Entry::new(Arc::default(), 0);
+            if has_begun {
+                entry.handle().set_busy();
+            }
+            entry.handle().set_idle(Tick::from_micros(since));
+            entry
+        };
+        let now = Tick::from_micros(1_000).after(WELCOME);
+        let [silent, late, newest] = [1, 1_000, 1_001].map(|since| entry(since, false));
+        let [kept, older] = [3_000, 2_000].map(|since| entry(since, true));
+        let busy = Entry::new(Arc::default(), 0);
+        let closing = |entry: &Entry| entry.handle().is_closing();
+        for next in [&older, &kept, &silent, &late] {
+            assert!(!closing(next));
+            assert!(close_oldest_idle(now));
+            assert!(closing(next));
+        }
+        assert!(!close_oldest_idle(now));
+        assert!(!closing(&newest) && !closing(&busy));
+    }
 }

@@ -16,9 +16,9 @@ use tokio::{
 };
 
 use super::{
-    accept::Permits,
     health::Checks,
     listen::{Inherited, bind_all, distribute},
+    permits::Permits,
     tls,
     worker::{Order, Place, Plan, Worker},
 };

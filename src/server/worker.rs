@@ -23,7 +23,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Service,
-    accept::{Acceptor, Door, Permits, Terms},
+    accept::{self, Acceptor, Door, Terms},
+    handshake,
+    permits::Permits,
     registry,
     run::StartFault,
 };
@@ -294,6 +296,9 @@ async fn ended(connections: &TaskTracker) {
 async fn sweep() {
     loop {
         tokio::time::sleep(pool::SWEEP).await;
-        pool::sweep(Tick::now());
+        let now = Tick::now();
+        pool::sweep(now);
+        accept::tell_rest(now);
+        handshake::tell_rest(now);
     }
 }

@@ -6,6 +6,7 @@ pub mod live;
 pub mod log;
 pub mod metrics;
 pub mod record;
+pub mod seldom;
 pub mod span;
 #[cfg(test)]
 mod testing;

@@ -1,6 +1,6 @@
 //! Acceptance items 79 to 86: many clients, few places.
 
-use crate::support::{Backend, Client, Gateway, document, header, proxy, status};
+use crate::support::{Backend, Client, Gateway, document, header, proxy, status, within};
 
 #[tokio::test]
 async fn item_83_the_oldest_idle_connection_makes_room_and_then_new_ones_are_turned_away() {
@@ -34,6 +34,50 @@ async fn item_83_the_oldest_idle_connection_makes_room_and_then_new_ones_are_tur
     let mut client = Client::connect(gateway.address).await;
     client.send("GET / HTTP/1.1\r\nHost: test\r\n\r\n").await;
     assert_eq!(status(&client.answer().await.0), 403);
+}
+
+#[tokio::test]
+async fn a_burst_of_connections_gets_the_places_there_are_and_no_more() {
+    const PLACES: usize = 20;
+    const CLIENTS: usize = 200;
+    let backend = Backend::start().await;
+    let api = document(&proxy(
+        "/{proxy+}",
+        backend.address,
+        "responseTransferMode: STREAM",
+    ));
+    let gateway = Gateway::start(&format!("http: {{maxConnections: {PLACES}}}"), &api);
+    let address = gateway.address;
+    let clients = (0..CLIENTS).map(|_| {
+        tokio::spawn(async move {
+            let mut client = Client::connect(address).await;
+            client.send("GET /x HTTP/1.1\r\nHost: test\r\n\r\n").await;
+            let head = client.head().await;
+            (status(&head), client)
+        })
+    });
+    let mut clients: Vec<_> = clients.collect();
+    // Those that are served hold their places; all others have their answer before any of these has one.
+    let mut served = Vec::new();
+    for _ in 0..PLACES {
+        served.push(backend.request().await.0);
+    }
+    while clients.iter().filter(|it| it.is_finished()).count() < CLIENTS - PLACES {
+        assert!(
+            backend.is_left_alone().await,
+            "more than {PLACES} were served"
+        );
+    }
+    for conn in &mut served {
+        conn.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+            .await;
+    }
+    let mut codes = std::collections::BTreeMap::<u16, usize>::new();
+    for client in clients.drain(..) {
+        *codes.entry(within(client).await.unwrap().0).or_default() += 1;
+    }
+    let expected = [(200, PLACES), (503, CLIENTS - PLACES)];
+    assert_eq!(codes.into_iter().collect::<Vec<_>>(), expected);
 }
 
 #[tokio::test]

@@ -8,14 +8,20 @@ use rcgen::{
     SerialNumber, date_time_ymd,
 };
 use rustls::{
-    ClientConfig, RootCertStore, ServerConfig,
+    AlertDescription, ClientConfig, RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject as _},
     server::WebPkiClientVerifier,
 };
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 
-use crate::support::{Backend, Client, Gateway, document, header, proxy, status, within};
+use crate::support::{
+    Backend, Client, Gateway, document, failed_handshakes, header, one_more_has_failed, proxy,
+    status, within,
+};
 
 type Issuer = CertifiedIssuer<'static, KeyPair>;
 
@@ -79,8 +85,12 @@ fn gateway(backend: SocketAddr, issuer: &Issuer, more: &str) -> (Gateway, String
     (gateway, own.cert.pem())
 }
 
-/// Whether a request with these certificates (and their key) is answered.
-async fn is_served(gateway: &Gateway, trusted: &str, identity: Option<(&str, &str)>) -> bool {
+/// A connection with these certificates (and their key). By TLS 1.3, the gateway may yet refuse them.
+async fn connect(
+    gateway: &Gateway,
+    trusted: &str,
+    identity: Option<(&str, &str)>,
+) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots
         .add(CertificateDer::from_pem_slice(trusted.as_bytes()).unwrap())
@@ -101,7 +111,12 @@ async fn is_served(gateway: &Gateway, trusted: &str, identity: Option<(&str, &st
     };
     let tcp = TcpStream::connect(gateway.address).await.unwrap();
     let name = ServerName::try_from("one.example").unwrap();
-    let Ok(stream) = within(TlsConnector::from(Arc::new(config)).connect(name, tcp)).await else {
+    within(TlsConnector::from(Arc::new(config)).connect(name, tcp)).await
+}
+
+/// Whether a request with these certificates (and their key) is answered.
+async fn is_served(gateway: &Gateway, trusted: &str, identity: Option<(&str, &str)>) -> bool {
+    let Ok(stream) = connect(gateway, trusted, identity).await else {
         return false;
     };
     let mut client = Client::over(stream);
@@ -131,43 +146,83 @@ async fn only_clients_with_a_valid_certificate_are_served_and_named() {
     );
     let stranger = authority("strangers");
     let refused = [
-        ("of another issuer", issued(&stranger, |_| {})),
+        (
+            "of another issuer",
+            "certificate_unknown_issuer",
+            issued(&stranger, |_| {}),
+        ),
         (
             "expired",
+            "certificate_expired",
             issued(&issuer, |it| it.not_after = date_time_ymd(2021, 1, 1)),
         ),
         (
             "not valid yet",
+            "certificate_expired",
             issued(&issuer, |it| it.not_before = date_time_ymd(2070, 1, 1)),
         ),
         (
             "for servers",
+            "certificate_invalid",
             issued(&issuer, |it| {
                 it.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
             }),
         ),
         (
             "revoked",
+            "certificate_revoked",
             issued(&issuer, |it| {
                 it.serial_number = Some(SerialNumber::from(99));
             }),
         ),
     ];
-    for (what, (chain, key)) in &refused {
+    for (what, reason, (chain, key)) in &refused {
+        let before = failed_handshakes(reason);
         assert!(
             !is_served(&gateway, &trusted, Some((chain, key))).await,
             "a certificate {what} was taken"
         );
+        one_more_has_failed(reason, before).await;
     }
+    let before = failed_handshakes("certificate_missing");
     assert!(
         !is_served(&gateway, &trusted, None).await,
         "no certificate was needed"
     );
+    one_more_has_failed("certificate_missing", before).await;
+    let before = failed_handshakes("certificate_invalid");
     let padded = format!("{}{}", good.0, stranger.pem().repeat(4));
     assert!(
         !is_served(&gateway, &trusted, Some((&padded, &good.1))).await,
         "a chain of five was taken"
     );
+    one_more_has_failed("certificate_invalid", before).await;
+}
+
+#[tokio::test]
+async fn a_client_that_is_refused_hears_why_although_it_goes_on_sending() {
+    let backend = Backend::start().await;
+    let issuer = authority("clients");
+    let (gateway, trusted) = gateway(backend.address, &issuer, "");
+    let mut stream = connect(&gateway, &trusted, None).await.unwrap();
+    // A request that was sent before the refusal came.
+    within(stream.write_all(&[b'a'; 20_000])).await.unwrap();
+    within(stream.flush()).await.unwrap();
+    let error = within(stream.read(&mut [0; 1])).await.unwrap_err();
+    let cause = error.get_ref().and_then(|it| it.downcast_ref());
+    assert_eq!(
+        cause,
+        Some(&rustls::Error::AlertReceived(
+            AlertDescription::CertificateRequired
+        ))
+    );
+    // And more that comes late. A socket that is gone would answer the first of these with a reset, and refuse the next.
+    let (tcp, _) = stream.get_mut();
+    for _ in 0..3 {
+        within(tcp.write_all(&[0; 1000])).await.unwrap();
+    }
+    let read = within(tcp.read(&mut [0; 1])).await;
+    assert_eq!(read.unwrap(), 0);
 }
 
 #[tokio::test]
@@ -255,9 +310,11 @@ async fn a_load_balancer_says_whose_connection_it_passes_on() {
         .await;
     client.answer().await;
     assert_eq!(gateway.record().await["ip"], "192.0.2.1");
+    let before = failed_handshakes("proxy_header");
     let mut bare = Client::connect(gateway.address).await;
     bare.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert_eq!(bare.rest().await.0, b"");
+    one_more_has_failed("proxy_header", before).await;
 }
 
 #[tokio::test]

@@ -10,7 +10,10 @@ use rustls::{
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 
-use crate::support::{Backend, Client, End, Gateway, document, header, proxy, status, within};
+use crate::support::{
+    Backend, Client, End, Gateway, document, failed_handshakes, header, one_more_has_failed, proxy,
+    status, within,
+};
 
 /// A certificate for a name, signed by itself, and its key; both in PEM.
 fn certificate(name: &str) -> (String, String) {
@@ -101,10 +104,41 @@ async fn unknown_names_can_be_refused() {
     let backend = Backend::start().await;
     let (gateway, [one, _]) = gateway(backend.address, "      unknownServerName: refuse\n");
     assert!(connect(&gateway, &one, "one.example", &[]).await.is_ok());
+    let before = failed_handshakes("unknown_server_name");
     let error = connect(&gateway, &one, "three.example", &[])
         .await
         .unwrap_err();
     assert!(error.to_string().contains("alert"), "{error}");
+    one_more_has_failed("unknown_server_name", before).await;
+}
+
+#[tokio::test]
+async fn handshakes_that_come_to_nothing_are_counted_by_their_reason() {
+    let backend = Backend::start().await;
+    let (patient, [one, two]) = gateway(backend.address, "");
+    let before = failed_handshakes("not_tls");
+    let mut plain = Client::connect(patient.address).await;
+    plain.send("GET /x HTTP/1.1\r\nHost: a\r\n\r\n").await;
+    plain.rest().await;
+    one_more_has_failed("not_tls", before).await;
+    let before = failed_handshakes("client_refused");
+    assert!(connect(&patient, &two, "one.example", &[]).await.is_err());
+    one_more_has_failed("client_refused", before).await;
+    let before = failed_handshakes("incompatible");
+    assert!(
+        connect(&patient, &one, "one.example", &["gopher"])
+            .await
+            .is_err()
+    );
+    one_more_has_failed("incompatible", before).await;
+    let before = failed_handshakes("client_left");
+    drop(Client::connect(patient.address).await);
+    one_more_has_failed("client_left", before).await;
+    let before = failed_handshakes("timeout");
+    let (hasty, _) = gateway(backend.address, "http: {firstByteTimeoutInMillis: 50}\n");
+    let mut silent = Client::connect(hasty.address).await;
+    silent.is_closed().await;
+    one_more_has_failed("timeout", before).await;
 }
 
 #[tokio::test]

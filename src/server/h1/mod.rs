@@ -17,12 +17,12 @@ use std::{
 };
 
 use bytes::{Buf as _, BytesMut};
-use tokio::io::AsyncWriteExt as _;
 
 use super::{
     Origin,
-    client_stream::{ClientStream, Prefixed, drained},
+    client_stream::{ClientStream, LINGER, MOST_UNWANTED, Prefixed, drained, linger, shut},
     gate::{Judged, Refused, Sizes, judge},
+    registry::WELCOME,
 };
 use crate::{
     gateway::reply::Reply,
@@ -40,12 +40,6 @@ use crate::{
 
 /// What is read ahead of a request that is being served.
 const READ_AHEAD: usize = 16 * 1024;
-/// What is read of a body that nobody wants, so that the reply isn't lost to a reset.
-const MOST_UNWANTED: usize = 64 * 1024;
-/// And for how long.
-const LINGER: Duration = Duration::from_secs(1);
-/// How long a client that has just connected may take to begin its first request while the listener closes.
-const WELCOME: Duration = Duration::from_secs(2);
 /// How an HTTP/2 client with prior knowledge begins (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -280,7 +274,7 @@ impl<S: ClientStream> Connection<S> {
         self.clocks.open(CLIENT_STALL, UPLOAD);
     }
 
-    async fn end(mut self, after: After) {
+    async fn end(self, after: After) {
         match after {
             After::KeepAlive | After::Close => self.close().await,
             // Without TLS's close_notify and without the last chunk: nobody can take it for complete.
@@ -293,24 +287,13 @@ impl<S: ClientStream> Connection<S> {
         }
     }
 
-    /// Closes so that the client can read what was written: what it may still send is taken and dropped for a while, for
-    /// a socket that is closed with bytes unread resets the connection and takes the answer with it.
-    async fn close(&mut self) {
-        let shut = tokio::time::timeout(LINGER, self.stream.shutdown()).await;
-        let may_send_more = self.lingers || !self.held.is_empty();
-        if !matches!(shut, Ok(Ok(()))) || !may_send_more {
-            return;
+    async fn close(mut self) {
+        // It may have been sent more than was read.
+        if self.lingers || !self.held.is_empty() {
+            linger(self.stream).await;
+        } else {
+            shut(&mut self.stream).await;
         }
-        let mut taken = 0;
-        let linger = async {
-            while taken < MOST_UNWANTED {
-                match poll_fn(|cx| poll_take(&mut self.stream, cx, READ)).await {
-                    Ok(data) if !data.is_empty() => taken += data.len(),
-                    _ => break,
-                }
-            }
-        };
-        let _ = tokio::time::timeout(LINGER, linger).await;
     }
 }
 

@@ -6,6 +6,7 @@
 //! the template of its resource, never under its path.
 
 pub mod connections;
+pub mod handshakes;
 pub mod histogram;
 pub mod page;
 mod process;

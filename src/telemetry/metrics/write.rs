@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    FAULTS, FaultCount, ROUTES, Route, Shard, connections,
+    FAULTS, FaultCount, ROUTES, Route, Shard, connections, handshakes,
     histogram::{Histogram, Sum},
     locked, open,
     page::{Kind, Page},
@@ -28,6 +28,8 @@ pub fn write(page: &mut Page) {
     outcomes(page, &routes);
     durations(page, &routes);
     amounts(page, &routes);
+    connections(page);
+    handshakes::write(page);
     gateway(page);
     spans::write(page);
     process::write(page);
@@ -214,7 +216,7 @@ fn amounts(page: &mut Page, routes: &Routes) {
     }
 }
 
-fn gateway(page: &mut Page) {
+fn connections(page: &mut Page) {
     let (open, accepted, refused) = connections::counts();
     let help = "Client connections that are open.";
     page.family("sluicegate_connections_open", Kind::Gauge, help)
@@ -225,6 +227,9 @@ fn gateway(page: &mut Page) {
     let help = "Client connections that there was no room for. They don't count as accepted, nor as requests.";
     page.family("sluicegate_connections_refused_total", Kind::Counter, help)
         .value(&[], refused);
+}
+
+fn gateway(page: &mut Page) {
     let reloads = reloads::so_far();
     let help = "Reloads of the configuration.";
     page.family("sluicegate_reloads_total", Kind::Counter, help)

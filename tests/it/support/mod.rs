@@ -9,11 +9,33 @@ use std::{future::Future, time::Duration};
 pub use backend::{Backend, Conn};
 pub use client::{Client, End};
 pub use gateway::{Gateway, document, proxy};
+use sluicegate::telemetry::metrics::{self, page::Page};
 
 /// Waits for what must happen, but not for ever.
 pub async fn within<T>(future: impl Future<Output = T>) -> T {
     let output = tokio::time::timeout(Duration::from_secs(5), future).await;
     output.expect("it should happen within five seconds")
+}
+
+/// How many handshakes have failed for a reason, over all gateways of this process.
+pub fn failed_handshakes(reason: &str) -> u64 {
+    let mut page = Page::default();
+    metrics::write(&mut page);
+    let series = format!("sluicegate_handshakes_failed_total{{reason=\"{reason}\"}} ");
+    let text = page.into_text();
+    let value = text.lines().find_map(|line| line.strip_prefix(&series));
+    value.expect("every reason has a series").parse().unwrap()
+}
+
+/// Waits until there is one more than `before`: a client may know of its failure earlier than the metrics.
+pub async fn one_more_has_failed(reason: &str, before: u64) {
+    for _ in 0..250 {
+        if failed_handshakes(reason) > before {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("no handshake has failed for the reason `{reason}`");
 }
 
 /// The value of a header in the text of a head.

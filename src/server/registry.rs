@@ -110,6 +110,7 @@ impl Entry {
             is_carrier: AtomicBool::new(false),
             idle_since: AtomicU64::new(0),
             is_closing: AtomicBool::new(false),
+            has_begun: AtomicBool::new(false),
         });
         let key = HANDLES.with_borrow_mut(|handles| handles.insert(handle.clone()));
         Entry { key, handle }

@@ -225,7 +225,7 @@ impl Snapshot {
     }
 
     /// Opens the record of a request, of which nothing but its head is known.
-    pub fn open(&self, context: Context) -> Record {
+    pub fn open(&self, context: Box<Context>) -> Record {
         let mut record = Record::open(context, self.access_log.clone(), self.stray.clone());
         if let Some(tracer) = &self.tracer {
             record.trace(tracer);

@@ -49,9 +49,9 @@ pub struct Record {
 
 impl Record {
     /// Opens the record of a request. `counts` is where it counts unless it reaches an API.
-    pub fn open(context: Context, log: Arc<AccessLog>, counts: Arc<Shard>) -> Record {
+    pub fn open(context: Box<Context>, log: Arc<AccessLog>, counts: Arc<Shard>) -> Record {
         Record {
-            context: Box::new(context),
+            context,
             log,
             level: ExecutionLog::Error,
             counts,

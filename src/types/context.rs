@@ -110,7 +110,9 @@ pub struct Transfer {
 
 impl Context {
     /// Opens the context of a request whose head is complete.
-    pub fn open(peer: Arc<Peer>, head: RequestHead) -> Context {
+    ///
+    /// It is large, and so stays in one place from here on.
+    pub fn open(peer: Arc<Peer>, head: RequestHead) -> Box<Context> {
         let opened_wall = Wall::now();
         let asked = head.fields.get(Known::XAmznRequestId);
         let taken = asked.and_then(RequestId::from_client);
@@ -122,7 +124,7 @@ impl Context {
                     .unwrap_or_else(|| new_trace_root(opened_wall)),
             ),
         };
-        Context {
+        Box::new(Context {
             opened: Tick::recent(),
             opened_wall,
             replaced_request_id: asked.is_some() && taken.is_none(),
@@ -142,7 +144,7 @@ impl Context {
             status: None,
             transfer: Transfer::default(),
             end: None,
-        }
+        })
     }
 
     /// Whether the request reached an integration whose response is streamed.

@@ -29,7 +29,8 @@ pub struct Body {
 
 #[derive(Debug)]
 enum Wire {
-    Http1(h1::body::Body),
+    /// Boxed, because an answer passes through many hands until it is sent.
+    Http1(Box<h1::body::Body>),
     Http2(h2::Body),
 }
 
@@ -37,7 +38,7 @@ impl Body {
     /// A body of an HTTP/1.1 connection.
     pub fn http1(body: h1::body::Body) -> Body {
         Body {
-            wire: Wire::Http1(body),
+            wire: Wire::Http1(Box::new(body)),
             lease: None,
         }
     }

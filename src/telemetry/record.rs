@@ -17,6 +17,7 @@ use crate::{
         context::Context,
         fault::{Fault, FaultKind},
         outcome::Outcome,
+        site::{Resource, Site},
         template::{Escape, Template},
     },
 };
@@ -28,6 +29,17 @@ pub struct AccessLog {
     pub sink: Option<Arc<Sink>>,
     /// One line.
     pub format: Template,
+}
+
+impl AccessLog {
+    /// The log for the requests of one route.
+    #[must_use]
+    pub fn for_route(&self, site: &Site, resource: &Resource) -> AccessLog {
+        AccessLog {
+            sink: self.sink.clone(),
+            format: self.format.for_route(site, resource, Escape::Log),
+        }
+    }
 }
 
 /// The record of one request.

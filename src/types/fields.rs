@@ -161,18 +161,24 @@ impl Fields {
 
     /// Appends a field whose [`Known`] is already known, such as one copied from other fields.
     pub fn push_known(&mut self, known: Known, name: &[u8], value: &[u8]) {
+        self.push_with(known, name, |text| text.extend_from_slice(value));
+    }
+
+    /// Appends a field whose value is what `write` appends to the text.
+    pub fn push_with(&mut self, known: Known, name: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
         let from = self.text.len();
         self.text.extend_from_slice(name);
         self.text.extend_from_slice(b": ");
         let at = self.text.len();
-        self.text.extend_from_slice(value);
+        write(&mut self.text);
+        let value_length = (self.text.len() - at) as u32;
         self.text.extend_from_slice(b"\r\n");
         self.entries.push(Entry {
             known,
             name_length: name.len() as u16,
             name: from as u32,
             value: at as u32,
-            value_length: value.len() as u32,
+            value_length,
         });
     }
 

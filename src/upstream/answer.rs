@@ -27,11 +27,11 @@ pub struct Body {
     lease: Option<Lease>,
 }
 
+/// Boxed, because an answer passes through many hands until it is sent.
 #[derive(Debug)]
 enum Wire {
-    /// Boxed, because an answer passes through many hands until it is sent.
     Http1(Box<h1::body::Body>),
-    Http2(h2::Body),
+    Http2(Box<h2::Body>),
 }
 
 impl Body {
@@ -46,7 +46,7 @@ impl Body {
     /// A body of an HTTP/2 stream.
     pub fn http2(body: h2::Body) -> Body {
         Body {
-            wire: Wire::Http2(body),
+            wire: Wire::Http2(Box::new(body)),
             lease: None,
         }
     }

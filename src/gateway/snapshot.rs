@@ -251,10 +251,7 @@ fn open_log(log: &model::AccessLog) -> io::Result<Arc<AccessLog>> {
         _ => error,
     };
     let sink = output.as_ref().map(sink).transpose().map_err(with_path)?;
-    Ok(Arc::new(AccessLog {
-        sink,
-        format: log.format.clone(),
-    }))
+    Ok(Arc::new(AccessLog::new(sink, log.format.clone())))
 }
 
 fn routes(

@@ -118,23 +118,32 @@ impl Template {
     /// The same template for the requests of one route, with all values filled in that they have in common.
     #[must_use]
     pub fn for_route(&self, site: &Site, resource: &Resource, escape: Escape) -> Template {
+        self.with(escape, |part| match part {
+            Part::Context(Variable::Absent) => Some(""),
+            Part::Context(variable) => variable
+                .of_site(site)
+                .or_else(|| variable.of_resource(resource)),
+            Part::StageVariable(name) => Some(site.stage_variable(name).unwrap_or_default()),
+            _ => None,
+        })
+    }
+
+    /// The same template for requests with which nothing went wrong ([`Context::is_flawless`]).
+    #[must_use]
+    pub fn for_flawless(&self, escape: Escape) -> Template {
+        self.with(escape, |part| match part {
+            Part::Context(variable) => variable.of_flawless(),
+            _ => None,
+        })
+    }
+
+    fn with<'a>(&'a self, escape: Escape, value: impl Fn(&'a Part) -> Option<&'a str>) -> Template {
         let mut template = Template::default();
         for part in &self.parts {
-            let value = match part {
-                Part::Literal(text) => {
-                    template.literal(text);
-                    continue;
-                }
-                Part::Context(Variable::Absent) => Some(""),
-                Part::Context(variable) => variable
-                    .of_site(site)
-                    .or_else(|| variable.of_resource(resource)),
-                Part::StageVariable(name) => Some(site.stage_variable(name).unwrap_or_default()),
-                _ => None,
-            };
-            match value {
-                Some(value) => template.literal(&escape.apply(value)),
-                None => template.parts.push(part.clone()),
+            match (part, value(part)) {
+                (Part::Literal(text), _) => template.literal(text),
+                (_, Some(value)) => template.literal(&escape.apply(value)),
+                _ => template.parts.push(part.clone()),
             }
         }
         template
@@ -292,13 +301,15 @@ mod tests {
     use super::*;
     use crate::types::{
         head::RequestHead,
+        outcome::Outcome,
         peer::{Peer, Serves},
     };
 
     #[test]
-    fn a_routes_template_says_the_same_with_fewer_references() {
+    fn templates_for_some_requests_say_the_same_with_fewer_references() {
         let text = "$context.apiId $context.stage ${stageVariables.x}${stageVariables.y} $context.resourcePath \
-            $context.requestId $context.authorizer.tenant $context.status";
+            $context.requestId $context.authorizer.tenant $context.status \
+            $context.sluicegate.outcome$context.sluicegate.side$context.error.message";
         let (template, _) = Template::compile(text);
         let site = Site {
             api_id: "id".into(),
@@ -313,9 +324,10 @@ mod tests {
         let address = "127.0.0.1:1".parse().unwrap();
         let peer = Arc::new(Peer::new(address, address, None, Serves::Apis));
         let mut context = Context::open(peer, RequestHead::unreadable());
+        context.end = Some((Outcome::Complete, context.opened));
         for escape in [Escape::Log, Escape::Json, Escape::None] {
             let of_route = template.for_route(&site, &resource, escape);
-            assert_eq!(of_route.parts.len(), 4, "{of_route:?}");
+            assert_eq!(of_route.parts.len(), 8, "{of_route:?}");
             context.site = Some(Arc::new(site.clone()));
             context.resource = Some(Arc::new(resource.clone()));
             let rendered = |template: &Template| {
@@ -324,6 +336,10 @@ mod tests {
                 String::from_utf8(out).unwrap()
             };
             assert_eq!(rendered(&of_route), rendered(&template));
+            let of_flawless = template.for_flawless(escape);
+            assert_eq!(of_flawless.parts.len(), template.parts.len() - 3);
+            assert!(context.is_flawless());
+            assert_eq!(rendered(&of_flawless), rendered(&template));
         }
     }
 

@@ -12,17 +12,17 @@ use super::{
     escape,
     ids::RequestId,
     known::Known,
+    outcome::Outcome,
     site::{Resource, Site},
 };
 
 impl Variable {
-    /// Whether the value may hold anything, since a client, a backend or a document chose it. Others need no escapes.
+    /// Whether the value may hold anything, since a client, a backend or a document chose it. Others need no escapes: they
+    /// are the gateway's own, or were checked when the head was read, as hosts, methods and trace ids are.
     pub fn is_free_text(self) -> bool {
         matches!(
             self,
-            Variable::DomainName
-                | Variable::DomainPrefix
-                | Variable::ErrorMessage
+            Variable::ErrorMessage
                 | Variable::IntegrationError
                 | Variable::Path
                 | Variable::ResourcePath
@@ -33,8 +33,6 @@ impl Variable {
                 | Variable::ClientCertificateIssuer
                 | Variable::ClientCertificateSubject
                 | Variable::BasePathMatched
-                | Variable::HttpMethod
-                | Variable::XrayTraceId
         )
     }
 
@@ -56,6 +54,20 @@ impl Variable {
         match self {
             Variable::ResourceId => Some(&resource.id),
             Variable::ResourcePath => Some(&resource.path),
+            _ => None,
+        }
+    }
+
+    /// The value, if all requests with which nothing went wrong ([`Context::is_flawless`]) have the same.
+    pub fn of_flawless(self) -> Option<&'static str> {
+        match self {
+            Variable::Outcome => Some(Outcome::Complete.as_str()),
+            Variable::ErrorMessage
+            | Variable::ErrorMessageString
+            | Variable::ErrorResponseType
+            | Variable::IntegrationError
+            | Variable::Reason
+            | Variable::Side => Some(""),
             _ => None,
         }
     }

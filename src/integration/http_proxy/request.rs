@@ -56,7 +56,7 @@ fn target(model: &HttpProxy, context: &Context, whole: Option<&Bytes>) -> Result
         match part {
             UriPart::Literal(text) => target.push_str(text),
             UriPart::Value(source, place) => {
-                if let Some(value) = values::read(source, context, whole).into_iter().last() {
+                if let Some(value) = values::read(source, context, whole).pop() {
                     target.push_str(&value.for_uri(*place)?);
                 }
             }

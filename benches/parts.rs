@@ -177,7 +177,7 @@ fn paced(bandwidth: Bandwidth, mut left: u64) -> Tick {
 }
 
 /// A request that has ended.
-fn context() -> Context {
+fn context() -> Box<Context> {
     let address = "127.0.0.1:8080".parse().unwrap();
     let head = judge(HEAD, SIZES).unwrap().unwrap().head;
     let mut context = Context::open(

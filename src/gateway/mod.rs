@@ -182,8 +182,12 @@ fn find<'a>(snapshot: &'a Snapshot, record: &mut Record) -> Result<(&'a Api, &'a
     let Some(api) = snapshot.apis.get(api) else {
         return Err(no_route(context));
     };
-    record.belongs_to(&api.access_log, api.execution_log);
-    record.count_in(&api.unmatched);
+    let route = method.and_then(|method| api.routes.get(method));
+    let (log, counts) = route.map_or((&api.access_log, &api.unmatched), |route| {
+        (&route.access_log, &route.counts)
+    });
+    record.belongs_to(log, api.execution_log);
+    record.count_in(counts);
     record.context_mut().site = Some(api.site.clone());
     if matches!(found, Found::Climbs { .. }) {
         return Err(Fault::because(
@@ -192,11 +196,10 @@ fn find<'a>(snapshot: &'a Snapshot, record: &mut Record) -> Result<(&'a Api, &'a
             "the path's dot segments climb above the API's base path",
         ));
     }
-    let Some(route) = method.and_then(|method| api.routes.get(method)) else {
+    let Some(route) = route else {
         return Err(no_route(record.context()));
     };
     record.context_mut().resource = Some(route.resource.clone());
-    record.count_in(&route.counts);
     if let Found::Method { parameters, .. } = found {
         record.context_mut().parameters = parameters;
     }

@@ -301,9 +301,7 @@ fn add_own(fields: &mut Fields, context: &Context, is_bodyless: bool, is_of_api:
     let now = context
         .opened_wall
         .after(Tick::recent().since(context.opened));
-    let mut date = Vec::with_capacity(29);
-    now.write_imf_fixdate(&mut date);
-    fields.push_known(Known::Date, b"Date", &date);
+    fields.push_with(Known::Date, b"Date", |text| now.write_imf_fixdate(text));
     let (id, extended) = (&context.request_id, &context.extended_id);
     fields.push_known(Known::XAmznRequestId, b"x-amzn-RequestId", id.as_bytes());
     if is_of_api {

@@ -174,6 +174,8 @@ pub struct Route {
     pub unenforced: Vec<String>,
     /// What it does.
     pub integration: Integration,
+    /// Its API's log, with all filled in that its requests have in common.
+    pub access_log: Arc<AccessLog>,
     /// Counts of its requests.
     pub counts: Arc<Shard>,
 }
@@ -203,11 +205,12 @@ impl Snapshot {
         let mut apis = Vec::with_capacity(model.apis.len());
         for api in &model.apis {
             let own_log = api.access_log.as_ref().map(open_log).transpose()?;
+            let access_log = own_log.unwrap_or_else(|| access_log.clone());
             apis.push(Api {
                 site: Arc::new(api.site.clone()),
-                routes: routes(api, shared, &identity),
+                routes: routes(api, shared, &identity, &access_log),
                 gateway_responses: api.gateway_responses.clone(),
-                access_log: own_log.unwrap_or_else(|| access_log.clone()),
+                access_log,
                 execution_log: api.execution_log,
                 minimum_compression_size: api.minimum_compression_size,
                 unmatched: metrics::shard(metrics::Route::unmatched(&api.site)),
@@ -225,7 +228,7 @@ impl Snapshot {
     }
 
     /// Opens the record of a request, of which nothing but its head is known.
-    pub fn open(&self, context: Context) -> Record {
+    pub fn open(&self, context: Box<Context>) -> Record {
         let mut record = Record::open(context, self.access_log.clone(), self.stray.clone());
         if let Some(tracer) = &self.tracer {
             record.trace(tracer);
@@ -248,28 +251,39 @@ fn open_log(log: &model::AccessLog) -> io::Result<Arc<AccessLog>> {
         _ => error,
     };
     let sink = output.as_ref().map(sink).transpose().map_err(with_path)?;
-    Ok(Arc::new(AccessLog {
-        sink,
-        format: log.format.clone(),
-    }))
+    Ok(Arc::new(AccessLog::new(sink, log.format.clone())))
 }
 
-fn routes(api: &model::Api, shared: &Shared, identity: &Arc<Identity>) -> Vec<Route> {
+fn routes(
+    api: &model::Api,
+    shared: &Shared,
+    identity: &Arc<Identity>,
+    log: &AccessLog,
+) -> Vec<Route> {
     let binary: Arc<[Box<str>]> = api.binary_media_types.clone().into();
     api.methods
         .iter()
-        .map(|method| route(&api.site, method, shared, identity, &binary))
+        .map(|method| Route {
+            resource: Arc::new(method.resource.clone()),
+            unenforced: method.unenforced.clone(),
+            integration: integration(method, shared, identity, &binary),
+            access_log: Arc::new(log.for_route(&api.site, &method.resource)),
+            counts: metrics::shard(metrics::Route::new(
+                &api.site,
+                &method.resource,
+                method.verb.as_str(),
+            )),
+        })
         .collect()
 }
 
-fn route(
-    site: &Site,
+fn integration(
     method: &model::Method,
     shared: &Shared,
     identity: &Arc<Identity>,
     binary: &Arc<[Box<str>]>,
-) -> Route {
-    let integration = match &method.integration {
+) -> Integration {
+    match &method.integration {
         model::Integration::HttpProxy(proxy) => http_proxy(proxy, shared, identity),
         model::Integration::Mock(mock) => Integration::Mock(mock.clone()),
         model::Integration::Lambda(lambda) => aws_proxy(lambda, shared, binary),
@@ -277,16 +291,6 @@ fn route(
             Integration::Unusable("the method has no integration".into())
         }
         model::Integration::Unusable(why) => Integration::Unusable(why.clone()),
-    };
-    Route {
-        resource: Arc::new(method.resource.clone()),
-        unenforced: method.unenforced.clone(),
-        integration,
-        counts: metrics::shard(metrics::Route::new(
-            site,
-            &method.resource,
-            method.verb.as_str(),
-        )),
     }
 }
 

@@ -1,8 +1,11 @@
 //! Values of mappings: read from the request, made safe for the place they go to.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 use serde_json::Value;
+use smallvec::{SmallVec, smallvec};
 
 use crate::{
     config::{mapping::Source, uri::Place},
@@ -51,21 +54,26 @@ const RAW: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'<').add(b'>').add(b'\
 
 /// A mapped value and whether it is percent-encoded already, as what comes from the target is.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Mapped {
-    text: String,
+pub struct Mapped<'a> {
+    text: Cow<'a, str>,
     is_raw: bool,
 }
 
 /// The values of a source: none if it is absent, several for the multi-value sources.
-pub fn read(source: &Source, context: &Context, body: Option<&Bytes>) -> Vec<Mapped> {
-    let raw = |text: &str| Mapped {
-        text: text.to_owned(),
+pub fn read<'a>(
+    source: &'a Source,
+    context: &'a Context,
+    body: Option<&'a Bytes>,
+) -> SmallVec<[Mapped<'a>; 1]> {
+    let raw = |text: &'a str| Mapped {
+        text: text.into(),
         is_raw: true,
     };
-    let plain = |text: &[u8]| Mapped {
-        text: String::from_utf8_lossy(text).into_owned(),
+    let decoded = |text: Cow<'a, str>| Mapped {
+        text,
         is_raw: false,
     };
+    let plain = |text: &'a [u8]| decoded(String::from_utf8_lossy(text));
     let query = context.head.target.query();
     match source {
         Source::Path(name) => context.path_parameter(name).map(raw).into_iter().collect(),
@@ -95,20 +103,20 @@ pub fn read(source: &Source, context: &Context, body: Option<&Bytes>) -> Vec<Map
         Source::Body => body.map(|body| plain(body)).into_iter().collect(),
         Source::BodyPath(steps) => body
             .and_then(|body| in_body(body, steps))
-            .map(|text| plain(text.as_bytes()))
+            .map(|text| decoded(text.into()))
             .into_iter()
             .collect(),
         Source::Context(variable) => {
             let mut text = Vec::new();
             variable
                 .write(context, &mut text)
-                .then(|| plain(&text))
+                .then(|| decoded(String::from_utf8_lossy(&text).into_owned().into()))
                 .into_iter()
                 .collect()
         }
         // Static texts stand in the document encoded as they are to be sent.
-        Source::Literal(text) => vec![raw(text)],
-        Source::Absent => Vec::new(),
+        Source::Literal(text) => smallvec![raw(text)],
+        Source::Absent => SmallVec::new(),
     }
 }
 
@@ -128,13 +136,13 @@ fn in_body(body: &Bytes, steps: &[Box<str>]) -> Option<String> {
     }
 }
 
-impl Mapped {
+impl<'a> Mapped<'a> {
     /// The value for a header: decoded, and without anything that could end the header.
     pub fn for_header(self) -> Result<Vec<u8>, Fault> {
         let value = if self.is_raw {
             percent_decode_str(&self.text).collect()
         } else {
-            self.text.into_bytes()
+            self.text.into_owned().into_bytes()
         };
         let value = value.trim_ascii().to_vec();
         if value.len() > MOST_VALUE {
@@ -148,7 +156,7 @@ impl Mapped {
     }
 
     /// The value for a place in a URI, encoded so that it stays in that place.
-    pub fn for_uri(self, place: Place) -> Result<String, Fault> {
+    pub fn for_uri(self, place: Place) -> Result<Cow<'a, str>, Fault> {
         if self.text.len() > MOST_VALUE {
             return Err(rejected("a mapped value would be longer than 10240 bytes"));
         }
@@ -162,8 +170,9 @@ impl Mapped {
                 "a mapped value has a `%` that isn't followed by two hexadecimal digits",
             ));
         }
+        let encoded = |set| utf8_percent_encode(&self.text, set).to_string();
         Ok(match (place, self.is_raw) {
-            (Place::Path, true) => self.text,
+            (Place::Path, true) => return Ok(self.text),
             (Place::Path, false) => {
                 let segments = self
                     .text
@@ -171,11 +180,12 @@ impl Mapped {
                     .map(|segment| utf8_percent_encode(segment, IN_SEGMENT).to_string());
                 segments.collect::<Vec<_>>().join("/")
             }
-            (Place::Segment, true) => utf8_percent_encode(&self.text, RAW_IN_SEGMENT).to_string(),
-            (Place::Segment, false) => utf8_percent_encode(&self.text, IN_SEGMENT).to_string(),
-            (Place::Query, true) => utf8_percent_encode(&self.text, RAW_IN_QUERY).to_string(),
-            (Place::Query, false) => utf8_percent_encode(&self.text, IN_QUERY).to_string(),
-        })
+            (Place::Segment, true) => encoded(RAW_IN_SEGMENT),
+            (Place::Segment, false) => encoded(IN_SEGMENT),
+            (Place::Query, true) => encoded(RAW_IN_QUERY),
+            (Place::Query, false) => encoded(IN_QUERY),
+        }
+        .into())
     }
 }
 
@@ -193,16 +203,16 @@ fn rejected(detail: &'static str) -> Fault {
 mod tests {
     use super::*;
 
-    fn raw(text: &str) -> Mapped {
+    fn raw(text: &str) -> Mapped<'_> {
         Mapped {
-            text: text.to_owned(),
+            text: text.into(),
             is_raw: true,
         }
     }
 
-    fn plain(text: &str) -> Mapped {
+    fn plain(text: &str) -> Mapped<'_> {
         Mapped {
-            text: text.to_owned(),
+            text: text.into(),
             is_raw: false,
         }
     }

@@ -137,7 +137,8 @@ impl Node {
         places: &mut Places,
     ) -> Option<usize> {
         let rest = path.get(from..to).unwrap_or_default();
-        let end = rest.find('/').map_or(to, |slash| from + slash);
+        let slash = rest.bytes().position(|byte| byte == b'/');
+        let end = slash.map_or(to, |slash| from + slash);
         let segment = path.get(from..end).unwrap_or_default();
         let literal = self
             .literals

@@ -97,8 +97,20 @@ pub fn judge(bytes: &[u8], sizes: Sizes) -> Result<Option<Judged>, Refused> {
     let Some((fields, length)) = parsed else {
         return Ok(None);
     };
-    let judged = assemble(&line, fields, start + end + 2 + length).map_err(refused)?;
-    Ok(Some(judged))
+    let facts = Facts::of(&line, &fields).map_err(refused)?;
+    Ok(Some(Judged {
+        head: RequestHead {
+            method: line.method,
+            target: line.target,
+            authority: facts.authority,
+            version: line.version,
+            fields,
+        },
+        framing: facts.framing,
+        expects_continue: facts.expects_continue,
+        keeps_alive: facts.keeps_alive,
+        length: start + end + 2 + length,
+    }))
 }
 
 /// Whether the beginning of a line can still become a request line: noise isn't waited for.
@@ -232,34 +244,39 @@ pub fn target_fault(fault: &TargetFault) -> Fault {
     bad(reason, fault.to_string())
 }
 
-fn assemble(line: &Line, fields: Fields, length: usize) -> Result<Judged, Fault> {
-    let is_11 = line.version == Version::HTTP_11;
-    let framing = framing(&fields, is_11)?;
-    let host = host(&fields, is_11)?;
-    let authority = line.authority.clone().unwrap_or_else(|| host.into());
-    let expects_continue = expects_continue(&fields)? && is_11 && framing.is_some();
-    // Peers disagree about bodies of GET and HEAD, and about names that only look like the framing's: nothing may follow.
-    let is_doubtful = matches!(line.method, Method::GET | Method::HEAD) && framing.is_some()
-        || fields.iter().any(|field| field.resembles_framing());
-    let keeps_alive = !is_doubtful
-        && if is_11 {
-            !fields.lists(Known::Connection, b"close")
-        } else {
-            fields.lists(Known::Connection, b"keep-alive")
-                && !fields.lists(Known::Connection, b"close")
-        };
-    let head = RequestHead {
-        authority,
-        fields,
-        ..line.head()
-    };
-    Ok(Judged {
-        head,
-        framing,
-        expects_continue,
-        keeps_alive,
-        length,
-    })
+/// What a head's fields say to the gateway itself.
+struct Facts {
+    authority: Box<str>,
+    framing: Option<Framing>,
+    expects_continue: bool,
+    keeps_alive: bool,
+}
+
+impl Facts {
+    fn of(line: &Line, fields: &Fields) -> Result<Facts, Fault> {
+        let is_11 = line.version == Version::HTTP_11;
+        let framing = framing(fields, is_11)?;
+        let host = host(fields, is_11)?;
+        let authority = line.authority.clone().unwrap_or_else(|| host.into());
+        let expects_continue = expects_continue(fields)? && is_11 && framing.is_some();
+        // Peers disagree about bodies of GET and HEAD, and about names that only look like the framing's: nothing may
+        // follow.
+        let is_doubtful = matches!(line.method, Method::GET | Method::HEAD) && framing.is_some()
+            || fields.iter().any(|field| field.resembles_framing());
+        let keeps_alive = !is_doubtful
+            && if is_11 {
+                !fields.lists(Known::Connection, b"close")
+            } else {
+                fields.lists(Known::Connection, b"keep-alive")
+                    && !fields.lists(Known::Connection, b"close")
+            };
+        Ok(Facts {
+            authority,
+            framing,
+            expects_continue,
+            keeps_alive,
+        })
+    }
 }
 
 fn host(fields: &Fields, is_required: bool) -> Result<&str, Fault> {

@@ -2,8 +2,9 @@
 //!
 //! A body is not polled while its client isn't reading, so a limit inside the body would never fire. The limits
 //! therefore live here: the body and the sockets store what happened, and whoever drives the exchange (the HTTP/1
-//! connection, or the watchdog around an HTTP/2 stream) asks when the next limit is due. All of it runs on one thread;
-//! the atomics only let the parts share it safely, and a relaxed store costs what a plain one does.
+//! connection, or the watchdog around an HTTP/2 stream) asks when the next limit is due. All of it runs on one thread, but
+//! for verdicts and whoever looks on; the atomics only let the parts share it safely, and relaxed loads and stores cost
+//! what plain ones do.
 
 use std::{
     sync::{
@@ -154,14 +155,17 @@ impl Clocks {
 
     /// From now on the exchange waits for `whom`. Says nothing new if it already did.
     pub fn wait(&self, whom: Waiting) {
-        let before = self.waiting.swap(whom as u8, Relaxed);
+        let before = self.waiting.load(Relaxed);
         if before == whom as u8 {
             return;
         }
+        self.waiting.store(whom as u8, Relaxed);
         let now = self.now.load(Relaxed);
-        let entered = self.entered.swap(now, Relaxed);
+        let entered = self.entered.load(Relaxed);
+        self.entered.store(now, Relaxed);
         if let Some(spent) = self.spent.get(usize::from(before)) {
-            spent.fetch_add(now.saturating_sub(entered), Relaxed);
+            let total = spent.load(Relaxed) + now.saturating_sub(entered);
+            spent.store(total, Relaxed);
         }
         self.progress.store(now, Relaxed);
     }

@@ -20,8 +20,8 @@ const MOST_DIGITS: u8 = 15;
 pub enum Framing {
     /// So many bytes are still to come.
     Length(u64),
-    /// Chunks.
-    Chunked(Chunked),
+    /// Chunks. Boxed, because heads pass through many hands, and most have a length.
+    Chunked(Box<Chunked>),
     /// The connection's end is the body's end (responses only).
     UntilClose,
 }
@@ -46,15 +46,15 @@ pub enum FramingFault {
 impl Framing {
     /// A body of chunks, none of them seen yet.
     pub fn chunked() -> Framing {
-        Framing::Chunked(Chunked::default())
+        Framing::Chunked(Box::default())
     }
 
     /// The same of a response: some servers pad their chunk sizes with spaces. In a request that is no longer HTTP.
     pub fn chunked_response() -> Framing {
-        Framing::Chunked(Chunked {
+        Framing::Chunked(Box::new(Chunked {
             takes_padding: true,
             ..Chunked::default()
-        })
+        }))
     }
 
     /// Whether the end has been seen.

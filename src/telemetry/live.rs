@@ -158,7 +158,9 @@ impl Live {
     /// Counts bytes that were sent.
     pub fn sent(&self, bytes: u64) {
         let stream = &self.stream;
-        stream.bytes.fetch_add(bytes, Relaxed);
+        // Nobody else writes it.
+        let total = stream.bytes.load(Relaxed) + bytes;
+        stream.bytes.store(total, Relaxed);
         stream
             .last_sent
             .store(stream.clocks.now().micros(), Relaxed);

@@ -17,6 +17,7 @@ use crate::{
         context::Context,
         fault::{Fault, FaultKind},
         outcome::Outcome,
+        site::{Resource, Site},
         template::{Escape, Template},
     },
 };
@@ -25,9 +26,29 @@ use crate::{
 #[derive(Debug)]
 pub struct AccessLog {
     /// Where; `None` for nowhere.
-    pub sink: Option<Arc<Sink>>,
+    sink: Option<Arc<Sink>>,
     /// One line.
-    pub format: Template,
+    format: Template,
+    /// The same where nothing went wrong: most lines need say little more about that.
+    flawless: Template,
+}
+
+impl AccessLog {
+    /// A log with lines of this format.
+    pub fn new(sink: Option<Arc<Sink>>, format: Template) -> AccessLog {
+        AccessLog {
+            sink,
+            flawless: format.for_flawless(Escape::Log),
+            format,
+        }
+    }
+
+    /// The log for the requests of one route.
+    #[must_use]
+    pub fn for_route(&self, site: &Site, resource: &Resource) -> AccessLog {
+        let format = self.format.for_route(site, resource, Escape::Log);
+        AccessLog::new(self.sink.clone(), format)
+    }
 }
 
 /// The record of one request.
@@ -49,9 +70,9 @@ pub struct Record {
 
 impl Record {
     /// Opens the record of a request. `counts` is where it counts unless it reaches an API.
-    pub fn open(context: Context, log: Arc<AccessLog>, counts: Arc<Shard>) -> Record {
+    pub fn open(context: Box<Context>, log: Arc<AccessLog>, counts: Arc<Shard>) -> Record {
         Record {
-            context: Box::new(context),
+            context,
             log,
             level: ExecutionLog::Error,
             counts,
@@ -141,7 +162,12 @@ fn write_line(log: &AccessLog, context: &Context) {
     let Some(sink) = &log.sink else { return };
     LINE.with_borrow_mut(|line| {
         line.clear();
-        log.format.render(context, Escape::Log, line);
+        let format = if context.is_flawless() {
+            &log.flawless
+        } else {
+            &log.format
+        };
+        format.render(context, Escape::Log, line);
         line.push(b'\n');
         sink.push(line);
     });

@@ -25,5 +25,5 @@ pub(super) fn context(lines: &str) -> Context {
     };
     let address = "192.0.2.1:4000".parse().unwrap();
     let peer = Peer::new(address, address, None, Serves::Apis);
-    Context::open(Arc::new(peer), head)
+    *Context::open(Arc::new(peer), head)
 }

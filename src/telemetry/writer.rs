@@ -1,7 +1,7 @@
 //! The writer: one thread that writes all log lines, so that a blocked disk or pipe never blocks a request.
 //!
 //! Lines wait in a bounded buffer per sink. The writer is woken by the first line of a batch and takes the whole batch a
-//! little later; what doesn't fit is dropped and counted.
+//! little later, or as soon as it is large; what doesn't fit is dropped and counted.
 
 use std::{
     collections::HashMap,
@@ -20,6 +20,8 @@ use std::{
 const MOST_WAITING: usize = 4 * 1024 * 1024;
 /// How long the writer lets lines gather.
 const GATHER: Duration = Duration::from_millis(20);
+/// A batch of this many bytes is taken at once: if more gathered, lines would drive all else from the processor's caches.
+const LARGE: usize = 64 * 1024;
 
 /// Where lines go.
 #[derive(Debug)]
@@ -48,12 +50,20 @@ pub enum Output {
 #[derive(Default)]
 struct Writer {
     sinks: Mutex<HashMap<Output, Arc<Sink>>>,
-    /// Whether lines wait somewhere.
-    has_lines: Mutex<bool>,
+    waiting: Mutex<Waiting>,
     lines: Condvar,
     /// Counts passes, so that a flush can wait for a whole one.
     passes: Mutex<u64>,
     passed: Condvar,
+}
+
+/// What waits for the writer.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Waiting {
+    #[default]
+    Nothing,
+    Lines,
+    LargeBatch,
 }
 
 static WRITER: LazyLock<Writer> = LazyLock::new(|| {
@@ -98,12 +108,13 @@ impl Sink {
             self.dropped.fetch_add(1, Relaxed);
             return;
         }
-        let is_first = waiting.is_empty();
+        let before = waiting.len();
         waiting.extend_from_slice(lines);
         drop(waiting);
-        if is_first {
-            *locked(&WRITER.has_lines) = true;
-            WRITER.lines.notify_one();
+        if before < LARGE && before + lines.len() >= LARGE {
+            wake(Waiting::LargeBatch);
+        } else if before == 0 {
+            wake(Waiting::Lines);
         }
     }
 
@@ -111,6 +122,13 @@ impl Sink {
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Relaxed)
     }
+}
+
+fn wake(why: Waiting) {
+    let mut waiting = locked(&WRITER.waiting);
+    *waiting = why.max(*waiting);
+    drop(waiting);
+    WRITER.lines.notify_one();
 }
 
 /// The outputs, and how many lines each has lost.
@@ -132,13 +150,11 @@ pub fn lost() -> Vec<(String, u64)> {
 /// Waits until everything handed over so far has been written, or for `limit`.
 pub fn flush(limit: Duration) {
     let goal = *locked(&WRITER.passes) + 2;
-    *locked(&WRITER.has_lines) = true;
-    WRITER.lines.notify_one();
+    wake(Waiting::Lines);
     let passes = locked(&WRITER.passes);
     let _ = WRITER.passed.wait_timeout_while(passes, limit, |passes| {
         // A pass ends with the flag cleared; ask for the next one.
-        *locked(&WRITER.has_lines) = true;
-        WRITER.lines.notify_one();
+        wake(Waiting::Lines);
         *passes < goal
     });
 }
@@ -147,14 +163,16 @@ fn run() {
     let mut files = HashMap::new();
     let mut batch = Vec::new();
     loop {
-        let has_lines = locked(&WRITER.has_lines);
-        let mut has_lines = WRITER
+        let waiting = WRITER
             .lines
-            .wait_while(has_lines, |has| !*has)
+            .wait_while(locked(&WRITER.waiting), |it| *it == Waiting::Nothing)
             .unwrap_or_else(PoisonError::into_inner);
-        *has_lines = false;
-        drop(has_lines);
-        std::thread::sleep(GATHER);
+        let (mut waiting, _) = WRITER
+            .lines
+            .wait_timeout_while(waiting, GATHER, |it| *it < Waiting::LargeBatch)
+            .unwrap_or_else(PoisonError::into_inner);
+        *waiting = Waiting::Nothing;
+        drop(waiting);
         let sinks: Vec<Arc<Sink>> = locked(&WRITER.sinks).values().cloned().collect();
         for sink in sinks {
             std::mem::swap(&mut batch, &mut locked(&sink.waiting));

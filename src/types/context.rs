@@ -110,7 +110,9 @@ pub struct Transfer {
 
 impl Context {
     /// Opens the context of a request whose head is complete.
-    pub fn open(peer: Arc<Peer>, head: RequestHead) -> Context {
+    ///
+    /// It is large, and so stays in one place from here on.
+    pub fn open(peer: Arc<Peer>, head: RequestHead) -> Box<Context> {
         let opened_wall = Wall::now();
         let asked = head.fields.get(Known::XAmznRequestId);
         let taken = asked.and_then(RequestId::from_client);
@@ -122,7 +124,7 @@ impl Context {
                     .unwrap_or_else(|| new_trace_root(opened_wall)),
             ),
         };
-        Context {
+        Box::new(Context {
             opened: Tick::recent(),
             opened_wall,
             replaced_request_id: asked.is_some() && taken.is_none(),
@@ -142,7 +144,7 @@ impl Context {
             status: None,
             transfer: Transfer::default(),
             end: None,
-        }
+        })
     }
 
     /// Whether the request reached an integration whose response is streamed.
@@ -192,6 +194,12 @@ impl Context {
         split_port(&self.head.authority).0
     }
 
+    /// Whether the request was answered in full, and nothing went wrong.
+    pub fn is_flawless(&self) -> bool {
+        let is_complete = matches!(self.end, Some((Outcome::Complete, _)));
+        is_complete && self.fault.is_none() && self.integration.error.is_none()
+    }
+
     /// Who is responsible for how the request ended, where that is somebody's fault.
     pub fn side(&self) -> Option<Side> {
         let of_fault = self.fault.as_ref().map(|fault| fault.kind.row().side);
@@ -200,6 +208,11 @@ impl Context {
 
     /// The trace id without `Root=`, as `$context.xrayTraceId`.
     pub fn trace_root(&self) -> &[u8] {
+        const LENGTH: usize = 35;
+        // Few clients say anything before it.
+        if let Some(root) = self.trace.strip_prefix(b"Root=") {
+            return root.get(..LENGTH).unwrap_or_default();
+        }
         let mut parts = self.trace.split(|byte| *byte == b';');
         parts
             .find_map(|part| part.trim_ascii().strip_prefix(b"Root="))

@@ -54,6 +54,11 @@ fn json_char(out: &mut Vec<u8>, character: char) {
 
 /// Appends a number in decimal.
 pub fn number(out: &mut Vec<u8>, value: u64) {
+    // Most numbers of a log line are this small.
+    if value < 10 {
+        out.push(b'0' + value as u8);
+        return;
+    }
     out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
 }
 

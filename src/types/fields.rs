@@ -161,18 +161,24 @@ impl Fields {
 
     /// Appends a field whose [`Known`] is already known, such as one copied from other fields.
     pub fn push_known(&mut self, known: Known, name: &[u8], value: &[u8]) {
+        self.push_with(known, name, |text| text.extend_from_slice(value));
+    }
+
+    /// Appends a field whose value is what `write` appends to the text.
+    pub fn push_with(&mut self, known: Known, name: &[u8], write: impl FnOnce(&mut Vec<u8>)) {
         let from = self.text.len();
         self.text.extend_from_slice(name);
         self.text.extend_from_slice(b": ");
         let at = self.text.len();
-        self.text.extend_from_slice(value);
+        write(&mut self.text);
+        let value_length = (self.text.len() - at) as u32;
         self.text.extend_from_slice(b"\r\n");
         self.entries.push(Entry {
             known,
             name_length: name.len() as u16,
             name: from as u32,
             value: at as u32,
-            value_length: value.len() as u32,
+            value_length,
         });
     }
 
@@ -307,24 +313,28 @@ fn find_control(bytes: &[u8]) -> Option<usize> {
     let is_control = |byte: &u8| (*byte < b' ' && *byte != b'\t') || *byte == 0x7f;
     let (words, rest) = bytes.as_chunks::<8>();
     for (at, word) in words.iter().enumerate() {
-        if may_have_control(u64::from_le_bytes(*word))
-            && let Some(offset) = word.iter().position(is_control)
-        {
-            return Some(at * 8 + offset);
+        let mut marks = marks(u64::from_le_bytes(*word));
+        while marks != 0 {
+            let offset = marks.trailing_zeros() as usize / 8;
+            if word.get(offset).is_some_and(is_control) {
+                return Some(at * 8 + offset);
+            }
+            marks &= marks - 1;
         }
     }
     let offset = rest.iter().position(is_control)?;
     Some(words.len() * 8 + offset)
 }
 
-/// Whether one of eight bytes is below 0x20 or is 0x7f. Tabs count here, and are told apart afterwards.
-fn may_have_control(word: u64) -> bool {
+/// Marks the bytes below 0x20 and those that are 0x7f by their highest bits. Tabs are marked, too, and some bytes behind a
+/// marked one that need not be.
+fn marks(word: u64) -> u64 {
     const ONES: u64 = u64::MAX / 255;
     const HIGHS: u64 = ONES * 0x80;
     let low = word.wrapping_sub(ONES * 0x20) & !word & HIGHS;
     let deletes = word ^ (ONES * 0x7f);
     let delete = deletes.wrapping_sub(ONES) & !deletes & HIGHS;
-    (low | delete) != 0
+    low | delete
 }
 
 fn is_token_byte(byte: u8) -> bool {

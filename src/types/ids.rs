@@ -31,12 +31,16 @@ pub struct RequestId([u8; 36]);
 impl RequestId {
     /// A new random id.
     pub fn random() -> RequestId {
-        let bits = (u128::from(random()) << 64) | u128::from(random());
-        let mut text = [0; 36];
-        uuid::Builder::from_random_bytes(bits.to_ne_bytes())
-            .into_uuid()
-            .hyphenated()
-            .encode_lower(&mut text);
+        // Version 4 and variant 1 (RFC 9562, section 5.4).
+        let high = random() & !0xf000 | 0x4000;
+        let low = random() & (u64::MAX >> 2) | 1 << 63;
+        let (high, low) = (hex(high), hex(low));
+        let mut text = [b'-'; 36];
+        text[..8].copy_from_slice(&high[..8]);
+        text[9..13].copy_from_slice(&high[8..12]);
+        text[14..18].copy_from_slice(&high[12..]);
+        text[19..23].copy_from_slice(&low[..4]);
+        text[24..].copy_from_slice(&low[4..]);
         RequestId(text)
     }
 
@@ -94,13 +98,9 @@ impl ExtendedId {
 /// A new root for `X-Amzn-Trace-Id`: `Root=1-{8 hex digits of the epoch}-{24 hex digits}`.
 pub fn new_trace_root(now: Wall) -> [u8; 40] {
     let mut text = *b"Root=1-00000000-000000000000000000000000";
-    let (head, tail) = text.split_at_mut(16);
-    if let Some(epoch) = head.get_mut(7..15) {
-        hex(epoch, now.seconds());
-    }
-    let (high, low) = tail.split_at_mut(16);
-    hex(high, random());
-    hex(low, random());
+    text[7..15].copy_from_slice(&hex(now.seconds())[8..]);
+    text[16..32].copy_from_slice(&hex(random()));
+    text[32..].copy_from_slice(&hex(random())[..8]);
     text
 }
 
@@ -125,12 +125,19 @@ pub fn is_trace_header(value: &[u8]) -> bool {
             .is_some_and(well_formed)
 }
 
-fn hex(out: &mut [u8], mut value: u64) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for digit in out.iter_mut().rev() {
-        *digit = DIGITS.get((value & 15) as usize).copied().unwrap_or(b'0');
-        value >>= 4;
-    }
+/// The hexadecimal digits of a word, eight at a time: each request's ids have more than sixty.
+fn hex(word: u64) -> [u8; 16] {
+    const ONES: u64 = u64::MAX / 255;
+    let eight = |half: u64| {
+        // Halves are moved apart until each byte has four bits of the word.
+        let spread = (half | half << 16) & 0x0000_ffff_0000_ffff;
+        let spread = (spread | spread << 8) & 0x00ff_00ff_00ff_00ff;
+        let spread = (spread | spread << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+        let letters = (spread + 6 * ONES) >> 4 & ONES;
+        spread + u64::from(b'0') * ONES + letters * u64::from(b'a' - b'9' - 1)
+    };
+    let (high, low) = (eight(word >> 32), eight(word & 0xffff_ffff));
+    (u128::from(high) << 64 | u128::from(low)).to_be_bytes()
 }
 
 #[cfg(test)]
@@ -142,6 +149,12 @@ mod tests {
         let id = RequestId::random();
         assert!(RequestId::from_client(id.as_str().as_bytes()) == Some(id));
         assert!(RequestId::from_client(b"not-a-uuid").is_none());
+        let uuid = uuid::Uuid::try_parse(id.as_str()).unwrap();
+        assert_eq!(
+            (uuid.get_version_num(), uuid.get_variant()),
+            (4, uuid::Variant::RFC4122)
+        );
+        assert_ne!(id, RequestId::random());
         let extended = ExtendedId::random();
         assert!(extended.as_str().ends_with('=') && !extended.as_str().ends_with("=="));
         let root = new_trace_root(Wall(1_795_342_507_000));
@@ -151,6 +164,13 @@ mod tests {
             String::from_utf8_lossy(&root)
         );
         assert!(is_trace_header(&root));
+    }
+
+    #[test]
+    fn words_are_written_as_formatting_would_write_them() {
+        for word in [0, 1, 0x0123_4567_89ab_cdef, u64::MAX, random(), random()] {
+            assert_eq!(hex(word).as_slice(), format!("{word:016x}").as_bytes());
+        }
     }
 
     #[test]

@@ -54,14 +54,9 @@ const GATEWAY_PREFIX: &[u8] = b"x-amzn-apigateway-";
 impl Known {
     /// Which known name this is, whatever its case.
     pub fn of(name: &[u8]) -> Known {
-        // The last bytes tell most names of one length apart.
-        let last = name.last().map(u8::to_ascii_lowercase);
         Self::with_length(name.len())
             .iter()
-            .find(|(text, _)| {
-                let text = text.as_bytes();
-                text.last().copied() == last && name.eq_ignore_ascii_case(text)
-            })
+            .find(|(text, _)| is_same(name, text.as_bytes()))
             .map_or_else(|| Self::by_prefix(name), |(_, known)| *known)
     }
 
@@ -174,6 +169,24 @@ impl Known {
                     | Known::XAmznTraceId
                     | Known::XAmznApigateway
             )
+    }
+}
+
+/// Whether `name` is `text`, which is as long and in lower case, but for its own case. Eight bytes are compared at a time:
+/// every field of every head is asked.
+fn is_same(name: &[u8], text: &[u8]) -> bool {
+    const LOWER: u64 = u64::MAX / 255 * 0x20;
+    let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+    // The bit that makes letters lower-case is set in all other characters of `text`, too. No character of a name is one of
+    // theirs without it, as all of those are controls.
+    let is_same = |name: &[u8; 8], text: &[u8; 8]| word(name) | LOWER == word(text);
+    match (name.last_chunk(), text.last_chunk()) {
+        // The last eight first: most names of one length differ there.
+        (Some(name_end), Some(text_end)) => {
+            let words = name.as_chunks().0.iter().zip(text.as_chunks().0);
+            is_same(name_end, text_end) && words.into_iter().all(|(name, text)| is_same(name, text))
+        }
+        _ => name.eq_ignore_ascii_case(text),
     }
 }
 

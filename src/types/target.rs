@@ -91,7 +91,8 @@ impl Target {
     }
 
     fn of(text: &str) -> Target {
-        let path = text.find('?').unwrap_or(text.len());
+        let end = text.bytes().position(|byte| byte == b'?');
+        let path = end.unwrap_or(text.len());
         Target {
             text: text.into(),
             path: path as u32,
@@ -170,7 +171,7 @@ fn dots(segment: &str) -> Option<usize> {
 /// Checks a `Host` or `:authority`: a name or an address, and a port if any (RFC 3986, section 3.2). Of a name's
 /// characters only those are taken that names have in practice: a `,` or `;` would divide it for some peers.
 pub fn check_authority(authority: &str) -> Result<(), TargetFault> {
-    if authority.contains('@') {
+    if authority.bytes().any(|byte| byte == b'@') {
         return Err(TargetFault::UserInfo);
     }
     let (host, port) = split_port(authority);
@@ -195,7 +196,7 @@ fn is_digits(text: &str) -> bool {
 }
 
 fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"-._~".contains(&byte)
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
 /// Whether an authority is an address or `localhost`: no name that somebody else could have pointed here.

@@ -3,7 +3,12 @@
 //! Serves the access log's format, gateway responses and MOCK templates. It is substitution, not VTL: what looks like
 //! a directive is found by [`Template::directives`] and reported when the document is loaded.
 
-use super::{context::Context, escape, variable::Variable};
+use super::{
+    context::Context,
+    escape,
+    site::{Resource, Site},
+    variable::Variable,
+};
 
 /// A piece of a compiled template.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +45,21 @@ pub struct Unknown {
     pub reference: String,
     /// Where it begins, in bytes.
     pub at: usize,
+}
+
+impl Escape {
+    /// A value as it stands in the text; an empty one is absent.
+    fn apply(self, value: &str) -> String {
+        match self {
+            Escape::Log if value.is_empty() => "-".to_owned(),
+            Escape::None => value.to_owned(),
+            Escape::Log | Escape::Json => {
+                let mut escaped = Vec::new();
+                escape::json(&mut escaped, value.as_bytes());
+                String::from_utf8(escaped).unwrap_or_default()
+            }
+        }
+    }
 }
 
 impl Template {
@@ -93,6 +113,40 @@ impl Template {
     /// Whether it substitutes this variable anywhere.
     pub fn mentions(&self, variable: Variable) -> bool {
         self.parts.contains(&Part::Context(variable))
+    }
+
+    /// The same template for the requests of one route, with all values filled in that they have in common.
+    #[must_use]
+    pub fn for_route(&self, site: &Site, resource: &Resource, escape: Escape) -> Template {
+        self.with(escape, |part| match part {
+            Part::Context(Variable::Absent) => Some(""),
+            Part::Context(variable) => variable
+                .of_site(site)
+                .or_else(|| variable.of_resource(resource)),
+            Part::StageVariable(name) => Some(site.stage_variable(name).unwrap_or_default()),
+            _ => None,
+        })
+    }
+
+    /// The same template for requests with which nothing went wrong ([`Context::is_flawless`]).
+    #[must_use]
+    pub fn for_flawless(&self, escape: Escape) -> Template {
+        self.with(escape, |part| match part {
+            Part::Context(variable) => variable.of_flawless(),
+            _ => None,
+        })
+    }
+
+    fn with<'a>(&'a self, escape: Escape, value: impl Fn(&'a Part) -> Option<&'a str>) -> Template {
+        let mut template = Template::default();
+        for part in &self.parts {
+            match (part, value(part)) {
+                (Part::Literal(text), _) => template.literal(text),
+                (_, Some(value)) => template.literal(&escape.apply(value)),
+                _ => template.parts.push(part.clone()),
+            }
+        }
+        template
     }
 
     /// Appends the text with every reference replaced by its value.
@@ -242,7 +296,52 @@ fn escape_from(out: &mut Vec<u8>, from: usize) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::types::{
+        head::RequestHead,
+        outcome::Outcome,
+        peer::{Peer, Serves},
+    };
+
+    #[test]
+    fn templates_for_some_requests_say_the_same_with_fewer_references() {
+        let text = "$context.apiId $context.stage ${stageVariables.x}${stageVariables.y} $context.resourcePath \
+            $context.requestId $context.authorizer.tenant $context.status \
+            $context.sluicegate.outcome$context.sluicegate.side$context.error.message";
+        let (template, _) = Template::compile(text);
+        let site = Site {
+            api_id: "id".into(),
+            stage: "\"".into(),
+            stage_variables: vec![("x".into(), "1".into())],
+            ..Site::default()
+        };
+        let resource = Resource {
+            path: "/a".into(),
+            ..Resource::default()
+        };
+        let address = "127.0.0.1:1".parse().unwrap();
+        let peer = Arc::new(Peer::new(address, address, None, Serves::Apis));
+        let mut context = Context::open(peer, RequestHead::unreadable());
+        context.end = Some((Outcome::Complete, context.opened));
+        for escape in [Escape::Log, Escape::Json, Escape::None] {
+            let of_route = template.for_route(&site, &resource, escape);
+            assert_eq!(of_route.parts.len(), 8, "{of_route:?}");
+            context.site = Some(Arc::new(site.clone()));
+            context.resource = Some(Arc::new(resource.clone()));
+            let rendered = |template: &Template| {
+                let mut out = Vec::new();
+                template.render(&context, escape, &mut out);
+                String::from_utf8(out).unwrap()
+            };
+            assert_eq!(rendered(&of_route), rendered(&template));
+            let of_flawless = template.for_flawless(escape);
+            assert_eq!(of_flawless.parts.len(), template.parts.len() - 3);
+            assert!(context.is_flawless());
+            assert_eq!(rendered(&of_flawless), rendered(&template));
+        }
+    }
 
     fn literal_of(text: &str) -> (Vec<Part>, Vec<Unknown>) {
         let (template, unknown) = Template::compile(text);

@@ -27,17 +27,18 @@ pub struct Body {
     lease: Option<Lease>,
 }
 
+/// Boxed, because an answer passes through many hands until it is sent.
 #[derive(Debug)]
 enum Wire {
-    Http1(h1::body::Body),
-    Http2(h2::Body),
+    Http1(Box<h1::body::Body>),
+    Http2(Box<h2::Body>),
 }
 
 impl Body {
     /// A body of an HTTP/1.1 connection.
     pub fn http1(body: h1::body::Body) -> Body {
         Body {
-            wire: Wire::Http1(body),
+            wire: Wire::Http1(Box::new(body)),
             lease: None,
         }
     }
@@ -45,7 +46,7 @@ impl Body {
     /// A body of an HTTP/2 stream.
     pub fn http2(body: h2::Body) -> Body {
         Body {
-            wire: Wire::Http2(body),
+            wire: Wire::Http2(Box::new(body)),
             lease: None,
         }
     }

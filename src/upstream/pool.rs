@@ -113,9 +113,14 @@ pub fn totals() -> Totals {
         })
 }
 
+/// Counts what only this worker counts, so that it need not be locked against others.
+fn count(counter: &AtomicU64, change: i64) {
+    counter.store(counter.load(Relaxed).saturating_add_signed(change), Relaxed);
+}
+
 /// Counts a connection that this worker has opened.
 pub fn count_opened() {
-    POOLS.with_borrow(|pools| pools.counts.opened.fetch_add(1, Relaxed));
+    POOLS.with_borrow(|pools| count(&pools.counts.opened, 1));
 }
 
 /// The connection used last that is still open and silent.
@@ -127,9 +132,9 @@ pub fn take(endpoint: &Endpoint, now: Tick) -> Option<Connection> {
         } = pools;
         let idle = &mut by_endpoint.get_mut(&endpoint.id)?.idle;
         while let Some((since, mut connection)) = idle.pop() {
-            counts.idle.fetch_sub(1, Relaxed);
+            count(&counts.idle, -1);
             if is_fresh(since, &connection, now) && connection.is_quiet() {
-                counts.reused.fetch_add(1, Relaxed);
+                count(&counts.reused, 1);
                 return Some(connection);
             }
         }
@@ -147,7 +152,7 @@ pub fn give(connection: Connection, now: Tick) {
         let pool = by_endpoint.entry(connection.endpoint().id).or_default();
         if pool.idle.len() < MOST_IDLE {
             pool.idle.push((now, connection));
-            pools.counts.idle.fetch_add(1, Relaxed);
+            count(&pools.counts.idle, 1);
         }
     });
 }

@@ -39,7 +39,7 @@ pub(super) fn context(method: &str, target: &str, lines: &str) -> Context {
     };
     let address = "192.0.2.1:4000".parse().unwrap();
     let peer = Peer::new(address, address, None, Serves::Both);
-    Context::open(Arc::new(peer), head)
+    *Context::open(Arc::new(peer), head)
 }
 
 /// The URL of a function elsewhere.

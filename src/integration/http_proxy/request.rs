@@ -6,7 +6,6 @@
 
 use bytes::Bytes;
 use http::Method;
-use smallvec::SmallVec;
 
 use super::Identity;
 use crate::{
@@ -15,6 +14,7 @@ use crate::{
     stream::request_body::RequestBody,
     types::{
         context::Context,
+        escape,
         fault::{Fault, FaultKind},
         fields::{Field, Fields},
         known::Known,
@@ -56,7 +56,7 @@ fn target(model: &HttpProxy, context: &Context, whole: Option<&Bytes>) -> Result
         match part {
             UriPart::Literal(text) => target.push_str(text),
             UriPart::Value(source, place) => {
-                if let Some(value) = values::read(source, context, whole).into_iter().last() {
+                if let Some(value) = values::read(source, context, whole).pop() {
                     target.push_str(&value.for_uri(*place)?);
                 }
             }
@@ -171,25 +171,25 @@ fn add_own(
         fields.push_known(Known::Accept, b"Accept", b"application/json");
     }
     if !fields.has(Known::UserAgent) {
-        fields.push_known(
-            Known::UserAgent,
-            b"User-Agent",
-            format!("AmazonAPIGateway_{api_id}").as_bytes(),
-        );
+        fields.push_with(Known::UserAgent, b"User-Agent", |text| {
+            text.extend_from_slice(b"AmazonAPIGateway_");
+            text.extend_from_slice(api_id.as_bytes());
+        });
     }
     if context.head.fields.lists(Known::Te, b"trailers") {
         fields.push_known(Known::Te, b"TE", b"trailers");
         fields.push_known(Known::Connection, b"Connection", b"TE");
     }
     if !mapped(Known::XForwardedFor) {
-        let mut chain = joined(said, Known::XForwardedFor);
-        chain.extend_from_slice(context.peer.ip.as_bytes());
-        fields.push_known(Known::XForwardedFor, b"X-Forwarded-For", &chain);
+        fields.push_with(Known::XForwardedFor, b"X-Forwarded-For", |text| {
+            join(said, Known::XForwardedFor, text);
+            text.extend_from_slice(context.peer.ip.as_bytes());
+        });
     }
     if !mapped(Known::XForwardedPort) {
-        let mut port = itoa::Buffer::new();
-        let port = port.format(context.peer.local.port());
-        fields.push_known(Known::XForwardedPort, b"X-Forwarded-Port", port.as_bytes());
+        fields.push_with(Known::XForwardedPort, b"X-Forwarded-Port", |text| {
+            escape::number(text, context.peer.local.port().into());
+        });
     }
     if !mapped(Known::XForwardedProto) {
         fields.push_known(
@@ -198,14 +198,12 @@ fn add_own(
             context.peer.scheme().as_bytes(),
         );
     }
-    let mut via = joined(said, Known::Via);
-    via.extend_from_slice(if context.head.version == http::Version::HTTP_2 {
-        b"2.0 "
-    } else {
-        b"1.1 "
+    fields.push_with(Known::Via, b"Via", |text| {
+        join(said, Known::Via, text);
+        let is_2 = context.head.version == http::Version::HTTP_2;
+        text.extend_from_slice(if is_2 { b"2.0 " } else { b"1.1 " });
+        text.extend_from_slice(identity.instance_id.as_bytes());
     });
-    via.extend_from_slice(identity.instance_id.as_bytes());
-    fields.push_known(Known::Via, b"Via", &via);
     fields.push_known(Known::XAmznTraceId, b"X-Amzn-Trace-Id", &context.trace);
     fields.push_known(
         Known::XAmznApigateway,
@@ -214,14 +212,12 @@ fn add_own(
     );
 }
 
-/// The client's values of a list field, ready for one more.
-fn joined(said: &Fields, known: Known) -> SmallVec<[u8; 128]> {
-    let mut chain = SmallVec::new();
+/// Appends the client's values of a list field, ready for one more.
+fn join(said: &Fields, known: Known, text: &mut Vec<u8>) {
     for value in said.all(known) {
-        chain.extend_from_slice(value);
-        chain.extend_from_slice(b", ");
+        text.extend_from_slice(value);
+        text.extend_from_slice(b", ");
     }
-    chain
 }
 
 #[cfg(test)]

@@ -42,15 +42,15 @@ impl<S: ClientStream> Connection<S> {
         let version = head.version;
         let (mut inbound, body) = Inbound::new(framing, expects_continue);
         self.open_exchange();
-        let origin = self.origin.clone();
+        let gateway = self.origin.service.gateway.clone();
         let request = Request {
             head,
             body,
-            peer: origin.peer.clone(),
+            peer: self.origin.peer.clone(),
             clocks: self.clocks.clone(),
         };
         let served = {
-            let mut serving = pin!(origin.service.gateway.serve(request));
+            let mut serving = pin!(gateway.serve(request));
             poll_fn(|cx| self.poll_serve(cx, serving.as_mut(), &mut inbound)).await
         };
         match served {

@@ -1,6 +1,8 @@
-//! A histogram that workers fill without a lock: one counter per bucket, and the sum.
+//! A histogram that one worker fills without a lock: one counter per bucket, and the sum.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::add;
 
 /// Buckets with an upper bound; one more takes the rest.
 const BUCKETS: usize = 16;
@@ -85,8 +87,8 @@ impl Histogram {
     pub fn observe(&self, micros: u64) {
         let at = self.bounds.iter().position(|bound| micros <= *bound);
         let count = at.and_then(|at| self.counts.get(at));
-        count.unwrap_or(&self.beyond).fetch_add(1, Relaxed);
-        self.sum.fetch_add(micros, Relaxed);
+        add(count.unwrap_or(&self.beyond), 1);
+        add(&self.sum, micros);
     }
 }
 

@@ -18,7 +18,11 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{
+            AtomicU64,
+            Ordering::{Acquire, Relaxed},
+            fence,
+        },
     },
 };
 
@@ -157,6 +161,8 @@ pub fn shard(route: Route) -> Arc<Shard> {
 fn free_or_new<T: Default>(all: &mut Vec<Arc<T>>) -> Arc<T> {
     // Only the list holds it, and the list is locked: nobody can come to hold it meanwhile.
     if let Some(free) = all.iter().find(|one| Arc::strong_count(one) == 1) {
+        // What its last holder has counted on another thread is seen from here on.
+        fence(Acquire);
         return free.clone();
     }
     let new = Arc::new(T::default());
@@ -167,12 +173,12 @@ fn free_or_new<T: Default>(all: &mut Vec<Arc<T>>) -> Arc<T> {
 impl Shard {
     /// A stream begins.
     pub fn stream_opened(&self) {
-        self.streams_opened.fetch_add(1, Relaxed);
+        add(&self.streams_opened, 1);
     }
 
     /// A stream has ended.
     pub fn stream_closed(&self) {
-        self.streams_closed.fetch_add(1, Relaxed);
+        add(&self.streams_closed, 1);
     }
 
     /// Counts a request that has ended.
@@ -249,10 +255,11 @@ impl Shard {
     }
 }
 
-/// Many requests have nothing to add to some counters: not touching them is cheapest.
+/// Adds to a counter that no other thread writes, so that it need not be locked against any. Many requests have nothing to
+/// add to some counters: not touching them is cheapest.
 fn add(counter: &AtomicU64, amount: u64) {
     if amount > 0 {
-        counter.fetch_add(amount, Relaxed);
+        counter.store(counter.load(Relaxed) + amount, Relaxed);
     }
 }
 

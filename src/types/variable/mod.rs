@@ -2,26 +2,27 @@
 
 mod names;
 
-use std::fmt::Write as _;
+use http::Version;
 
 pub use names::Variable;
 
 use super::{
     clock::Wall,
-    context::{BILLED_UNIT, Context, Transfer},
+    context::{BILLED_UNIT, Context},
     escape,
-    fault::Row,
+    ids::RequestId,
     known::Known,
+    outcome::Outcome,
+    site::{Resource, Site},
 };
 
 impl Variable {
-    /// Whether the value may hold anything, since a client, a backend or a document chose it. Others need no escapes.
+    /// Whether the value may hold anything, since a client, a backend or a document chose it. Others need no escapes: they
+    /// are the gateway's own, or were checked when the head was read, as hosts, methods and trace ids are.
     pub fn is_free_text(self) -> bool {
         matches!(
             self,
-            Variable::DomainName
-                | Variable::DomainPrefix
-                | Variable::ErrorMessage
+            Variable::ErrorMessage
                 | Variable::IntegrationError
                 | Variable::Path
                 | Variable::ResourcePath
@@ -32,160 +33,164 @@ impl Variable {
                 | Variable::ClientCertificateIssuer
                 | Variable::ClientCertificateSubject
                 | Variable::BasePathMatched
-                | Variable::HttpMethod
-                | Variable::XrayTraceId
         )
+    }
+
+    /// The value, if all requests that reach this API have the same.
+    pub fn of_site(self, site: &Site) -> Option<&str> {
+        Some(match self {
+            Variable::AccountId => &site.account_id,
+            Variable::ApiId => &site.api_id,
+            Variable::BasePathMatched => site.base_path.strip_prefix('/').unwrap_or("(none)"),
+            Variable::DeploymentId => &site.deployment_id,
+            Variable::EndpointType => site.endpoint_type,
+            Variable::Stage => &site.stage,
+            _ => return None,
+        })
+    }
+
+    /// The value, if all requests that reach this resource have the same.
+    pub fn of_resource(self, resource: &Resource) -> Option<&str> {
+        match self {
+            Variable::ResourceId => Some(&resource.id),
+            Variable::ResourcePath => Some(&resource.path),
+            _ => None,
+        }
+    }
+
+    /// The value, if all requests with which nothing went wrong ([`Context::is_flawless`]) have the same.
+    pub fn of_flawless(self) -> Option<&'static str> {
+        match self {
+            Variable::Outcome => Some(Outcome::Complete.as_str()),
+            Variable::ErrorMessage
+            | Variable::ErrorMessageString
+            | Variable::ErrorResponseType
+            | Variable::IntegrationError
+            | Variable::Reason
+            | Variable::Side => Some(""),
+            _ => None,
+        }
     }
 
     /// Appends the value as it is, unescaped. False, with nothing appended, if it has none.
     pub fn write(self, context: &Context, out: &mut Vec<u8>) -> bool {
         let before = out.len();
-        self.write_request(context, out)
-            .or_else(|| self.write_certificate(context, out))
-            .or_else(|| self.write_answer(context, out))
-            .or_else(|| self.write_own(context, out));
+        match self.value(context) {
+            None => {}
+            Some(Value::Text(text)) => out.extend_from_slice(text),
+            Some(Value::Number(number)) => escape::number(out, number),
+            Some(Value::Opened(write)) => write(context.opened_wall, out),
+            Some(Value::Quoted(text)) => write_quoted(out, text),
+            Some(Value::Replaced(id)) => {
+                out.extend_from_slice(id.as_bytes());
+                out.extend_from_slice(b"_REPLACED_INVALID_REQUEST_ID");
+            }
+        }
         out.len() > before
     }
 
-    fn write_request(self, context: &Context, out: &mut Vec<u8>) -> Option<()> {
-        let site = context.site.as_deref();
-        match self {
-            Variable::AccountId => text(out, &site?.account_id),
-            Variable::ApiId => text(out, &site?.api_id),
-            Variable::BasePathMatched => {
-                text(out, site?.base_path.strip_prefix('/').unwrap_or("(none)"))
-            }
-            Variable::CipherSuite => text(out, &context.peer.tls.as_ref()?.cipher),
-            Variable::DeploymentId => text(out, &site?.deployment_id),
-            Variable::DomainName => text(out, context.domain_name()),
-            Variable::DomainPrefix => text(out, context.domain_name().split('.').next()?),
-            Variable::EndpointType => text(out, site?.endpoint_type),
-            Variable::ExtendedRequestId => bytes(out, context.extended_id.as_bytes()),
-            Variable::HttpMethod if context.head.target.as_str().is_empty() => None,
-            Variable::HttpMethod => text(out, context.method.as_str()),
-            Variable::Path => text(out, context.head.target.path()),
-            Variable::Protocol => text(out, "HTTP/1.1"),
-            Variable::RequestId => {
-                out.extend_from_slice(context.request_id.as_bytes());
-                context
-                    .replaced_request_id
-                    .then(|| out.extend_from_slice(b"_REPLACED_INVALID_REQUEST_ID"))
-            }
-            Variable::RequestTime => write_time(out, context.opened_wall, Wall::write_clf),
-            Variable::RequestTimeEpoch => number(out, context.opened_wall.0),
-            Variable::RequestTimeIso => write_time(out, context.opened_wall, Wall::write_rfc3339),
-            Variable::ResourceId => text(out, &context.resource.as_ref()?.id),
-            Variable::ResourcePath => text(out, &context.resource.as_ref()?.path),
-            Variable::SourceIp => text(out, context.source_ip()),
-            Variable::Stage => text(out, &site?.stage),
-            Variable::TlsVersion => text(out, context.peer.tls.as_ref()?.version),
-            Variable::UserAgent => bytes(out, context.head.fields.get(Known::UserAgent)?),
-            Variable::XrayTraceId => bytes(out, context.trace_root()),
-            _ => None,
-        }
-    }
-
-    fn write_certificate(self, context: &Context, out: &mut Vec<u8>) -> Option<()> {
-        let certificate = context.peer.tls.as_ref()?.client_certificate.as_deref()?;
-        match self {
-            Variable::ClientCertificatePem => text(out, &certificate.pem),
-            Variable::ClientCertificateIssuer => text(out, &certificate.issuer),
-            Variable::ClientCertificateNotAfter => text(out, &certificate.not_after),
-            Variable::ClientCertificateNotBefore => text(out, &certificate.not_before),
-            Variable::ClientCertificateSerial => text(out, &certificate.serial),
-            Variable::ClientCertificateSubject => text(out, &certificate.subject),
-            _ => None,
-        }
-    }
-
-    fn write_answer(self, context: &Context, out: &mut Vec<u8>) -> Option<()> {
+    #[expect(
+        clippy::too_many_lines,
+        reason = "a table with a row for each variable"
+    )]
+    fn value(self, context: &Context) -> Option<Value<'_>> {
         let facts = &context.integration;
-        let row: Option<Row> = context.fault.as_ref().map(|fault| fault.kind.row());
-        match self {
-            Variable::ErrorMessage => text(out, row?.message),
-            Variable::ErrorMessageString => {
-                match row?.message {
-                    "" => out.extend_from_slice(b"null"),
-                    message => write_quoted(out, message),
-                }
-                Some(())
+        let transfer = &context.transfer;
+        let row = || Some(context.fault.as_ref()?.kind.row());
+        let tls = || context.peer.tls.as_ref();
+        let certificate = || tls()?.client_certificate.as_deref();
+        let millis_to = |at| context.integration_millis(at).map(Value::Number);
+        Some(match self {
+            Variable::AccountId
+            | Variable::ApiId
+            | Variable::BasePathMatched
+            | Variable::DeploymentId
+            | Variable::EndpointType
+            | Variable::Stage => text(self.of_site(context.site.as_deref()?)?),
+            Variable::ResourceId | Variable::ResourcePath => {
+                text(self.of_resource(context.resource.as_deref()?)?)
             }
-            Variable::ErrorResponseType => text(out, row?.response_type.as_str()),
-            Variable::IntegrationError => text(out, facts.error.as_deref()?),
-            Variable::IntegrationEndpointStatus => number(out, facts.endpoint_status?.into()),
-            Variable::IntegrationRequestId => bytes(out, facts.request_id?.as_bytes()),
-            Variable::IntegrationLatency => number(out, context.integration_millis(facts.ended)?),
-            Variable::IntegrationStatus => number(out, facts.status?.into()),
-            Variable::ResponseLatency => number(out, context.end?.1.millis_since(context.opened)),
-            Variable::ResponseLength => number(out, context.transfer.bytes),
-            Variable::ResponseTransferMode => text(out, facts.transfer_mode?),
-            Variable::Status => number(out, context.status?.into()),
-            Variable::TimeToAllHeaders => {
-                number(out, context.integration_millis(facts.all_headers)?)
+            Variable::CipherSuite => text(&tls()?.cipher),
+            Variable::ClientCertificatePem => text(&certificate()?.pem),
+            Variable::ClientCertificateIssuer => text(&certificate()?.issuer),
+            Variable::ClientCertificateNotAfter => text(&certificate()?.not_after),
+            Variable::ClientCertificateNotBefore => text(&certificate()?.not_before),
+            Variable::ClientCertificateSerial => text(&certificate()?.serial),
+            Variable::ClientCertificateSubject => text(&certificate()?.subject),
+            Variable::DomainName => text(context.domain_name()),
+            Variable::DomainPrefix => text(context.domain_name().split('.').next()?),
+            Variable::ErrorMessage => text(row()?.message),
+            Variable::ErrorMessageString => match row()?.message {
+                "" => text("null"),
+                message => Value::Quoted(message),
+            },
+            Variable::ErrorResponseType => text(row()?.response_type.as_str()),
+            Variable::ExtendedRequestId => Value::Text(context.extended_id.as_bytes()),
+            Variable::HttpMethod if context.head.target.as_str().is_empty() => return None,
+            Variable::HttpMethod => text(context.method.as_str()),
+            Variable::IntegrationEndpointStatus => Value::Number(facts.endpoint_status?.into()),
+            Variable::IntegrationError => text(facts.error.as_deref()?),
+            Variable::IntegrationLatency => millis_to(facts.ended)?,
+            Variable::IntegrationRequestId => Value::Text(facts.request_id.as_ref()?.as_bytes()),
+            Variable::IntegrationStatus => Value::Number(facts.status?.into()),
+            Variable::Path => text(context.head.target.path()),
+            Variable::Protocol => text("HTTP/1.1"),
+            Variable::RequestId if context.replaced_request_id => {
+                Value::Replaced(&context.request_id)
             }
-            Variable::TimeToFirstContent => number(
-                out,
-                context.integration_millis(context.transfer.first_content)?,
-            ),
-            _ => None,
-        }
-    }
-
-    fn write_own(self, context: &Context, out: &mut Vec<u8>) -> Option<()> {
-        let Transfer {
-            bytes,
-            chunks,
-            longest_gap,
-            throttled,
-            ..
-        } = context.transfer;
-        match self {
-            Variable::BilledUnits => number(out, bytes.div_ceil(BILLED_UNIT).max(1)),
-            Variable::Chunks => number(out, chunks),
-            Variable::ClientBlockedTime => number(out, context.transfer.blocked_on_client / 1000),
-            Variable::HttpVersion => {
-                let mut version = String::new();
-                write!(version, "{:?}", context.head.version).ok()?;
-                text(out, &version)
-            }
+            Variable::RequestId => Value::Text(context.request_id.as_bytes()),
+            Variable::RequestTime => Value::Opened(Wall::write_clf),
+            Variable::RequestTimeEpoch => Value::Number(context.opened_wall.0),
+            Variable::RequestTimeIso => Value::Opened(Wall::write_rfc3339),
+            Variable::ResponseLatency => Value::Number(context.end?.1.millis_since(context.opened)),
+            Variable::ResponseLength => Value::Number(transfer.bytes),
+            Variable::ResponseTransferMode => text(facts.transfer_mode?),
+            Variable::SourceIp => text(context.source_ip()),
+            Variable::Status => Value::Number(context.status?.into()),
+            Variable::TimeToAllHeaders => millis_to(facts.all_headers)?,
+            Variable::TimeToFirstContent => millis_to(transfer.first_content)?,
+            Variable::TlsVersion => text(tls()?.version),
+            Variable::UserAgent => Value::Text(context.head.fields.get(Known::UserAgent)?),
+            Variable::XrayTraceId => Value::Text(context.trace_root()),
+            Variable::BilledUnits => Value::Number(transfer.bytes.div_ceil(BILLED_UNIT).max(1)),
+            Variable::Chunks => Value::Number(transfer.chunks),
+            Variable::ClientBlockedTime => Value::Number(transfer.blocked_on_client / 1000),
+            Variable::HttpVersion => text(version(context.head.version)),
             Variable::IntegrationBlockedTime => {
-                number(out, context.transfer.blocked_on_integration / 1000)
+                Value::Number(transfer.blocked_on_integration / 1000)
             }
-            Variable::LongestGap => number(out, longest_gap / 1000),
-            Variable::Outcome => text(out, context.end?.0.as_str()),
-            Variable::Reason => text(out, context.fault.as_ref()?.reason),
-            Variable::Side => text(out, context.side()?.as_str()),
-            Variable::ThrottledTime => number(out, throttled / 1000),
-            _ => None,
-        }
+            Variable::LongestGap => Value::Number(transfer.longest_gap / 1000),
+            Variable::Outcome => text(context.end?.0.as_str()),
+            Variable::Reason => text(context.fault.as_ref()?.reason),
+            Variable::Side => text(context.side()?.as_str()),
+            Variable::ThrottledTime => Value::Number(transfer.throttled / 1000),
+            Variable::Absent => return None,
+        })
     }
 }
 
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "each arm of a variable's match is an option"
-)]
-fn text(out: &mut Vec<u8>, value: &str) -> Option<()> {
-    out.extend_from_slice(value.as_bytes());
-    Some(())
+/// A variable's value before it is written.
+enum Value<'a> {
+    Text(&'a [u8]),
+    Number(u64),
+    /// The time at which the request was opened, in this form.
+    Opened(fn(Wall, &mut Vec<u8>)),
+    /// With the quotes and escapes of JSON.
+    Quoted(&'a str),
+    /// An id in place of the client's, which was no UUID.
+    Replaced(&'a RequestId),
 }
 
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "each arm of a variable's match is an option"
-)]
-fn bytes(out: &mut Vec<u8>, value: &[u8]) -> Option<()> {
-    out.extend_from_slice(value);
-    Some(())
+fn text(value: &str) -> Value<'_> {
+    Value::Text(value.as_bytes())
 }
 
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "each arm of a variable's match is an option"
-)]
-fn number(out: &mut Vec<u8>, value: u64) -> Option<()> {
-    escape::number(out, value);
-    Some(())
+fn version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        Version::HTTP_2 => "HTTP/2.0",
+        _ => "HTTP/1.1",
+    }
 }
 
 /// A JSON string with its quotes, as `$context.error.messageString`.
@@ -193,15 +198,6 @@ pub fn write_quoted(out: &mut Vec<u8>, value: &str) {
     out.push(b'"');
     escape::json(out, value.as_bytes());
     out.push(b'"');
-}
-
-#[expect(
-    clippy::unnecessary_wraps,
-    reason = "each arm of a variable's match is an option"
-)]
-fn write_time(out: &mut Vec<u8>, wall: Wall, write: fn(Wall, &mut Vec<u8>)) -> Option<()> {
-    write(wall, out);
-    Some(())
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::BytesMut;
+use bytes::{Buf as _, BytesMut};
 use http::{Method, StatusCode};
 
 use super::{
@@ -105,7 +105,7 @@ impl Exchange {
             match parse(&self.input, method) {
                 Err(fault) => return Poll::Ready(Err(self.bad_answer(&fault.to_string()))),
                 Ok(Some((head, length))) => {
-                    drop(self.input.split_to(length));
+                    self.input.advance(length);
                     if !head.status.is_informational() {
                         return Poll::Ready(Ok(head));
                     }

@@ -60,6 +60,8 @@ pub struct Record {
     log: Arc<AccessLog>,
     level: ExecutionLog,
     counts: Arc<Shard>,
+    /// Those that know whom it has waited for, from its integration on.
+    clocks: Option<Arc<Clocks>>,
     live: Option<Live>,
     /// Who takes its span, if it is traced.
     tracer: Option<Arc<Tracer>>,
@@ -76,6 +78,7 @@ impl Record {
             log,
             level: ExecutionLog::Error,
             counts,
+            clocks: None,
             live: None,
             tracer: None,
             is_stream: false,
@@ -119,6 +122,7 @@ impl Record {
         if live::is_watched() {
             self.live = Some(Live::new(&self.context, clocks.clone()));
         }
+        self.clocks = Some(clocks.clone());
     }
 
     /// Counts payload bytes that were given to the client's connection.
@@ -185,6 +189,9 @@ impl Drop for Record {
                 "the gateway has a defect: see its log",
             ));
             return self.close(Outcome::Refused);
+        }
+        if let Some(clocks) = self.clocks.take() {
+            clocks.settle(&mut self.context.transfer);
         }
         self.close(Outcome::ClientLeft);
     }

@@ -90,6 +90,7 @@ async fn a_client_that_leaves_before_the_head_cancels_the_backend() {
     let mut client = Client::connect(gateway.address).await;
     client.send(GET).await;
     let (mut conn, _) = backend.request().await;
+    assert!(conn.is_kept().await);
     drop(client);
     conn.is_closed().await;
     let record = gateway.record().await;
@@ -97,6 +98,12 @@ async fn a_client_that_leaves_before_the_head_cancels_the_backend() {
         (&record["outcome"], &record["status"]),
         (&"client_left".into(), &"-".into())
     );
+    let blocked: u64 = record["integrationBlockedTime"]
+        .as_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!(blocked > 0, "it was the backend that was waited for");
 }
 
 #[tokio::test]

@@ -120,6 +120,75 @@ async fn a_truncated_stream_is_reset_and_its_neighbours_are_unharmed() {
 }
 
 #[tokio::test]
+async fn a_whole_body_that_nobody_reads_is_under_the_clocks_to_its_last_byte() {
+    let backend = Backend::start().await;
+    let length = 1_000_000;
+    let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n").into_bytes();
+    answer.resize(answer.len() + length, b'x');
+    let address = backend.always(answer);
+    let settings = "listeners: [{address: 127.0.0.1:0, h2c: true}]\naccessLog: {path: access.log}\n\
+        apis: [{definition: api.yaml}]\nworkers: 1\n";
+    let impatient = "x-sluicegate-timeouts: {clientStallInMillis: 400}";
+    let api = document(&proxy("/{proxy+}", address, impatient));
+    let gateway = Gateway::from_files(&[("sluicegate.yaml", settings), ("api.yaml", &api)]);
+    let mut client = connect(&gateway).await;
+    let (response, _) = send(&mut client, get("/s"), true).await;
+    let body = within(response).await.unwrap().into_body();
+    let record = gateway.record().await;
+    assert_eq!(record["outcome"], "client_stalled");
+    let given: usize = record["responseLength"].as_str().unwrap().parse().unwrap();
+    assert!(given < 200_000, "{given} bytes count as given");
+    drop(body);
+}
+
+#[tokio::test]
+async fn a_client_that_reads_steadily_is_not_stalled() {
+    let backend = Backend::start().await;
+    let gateway = gateway(
+        &backend,
+        "timeoutInMillis: 60000\nx-sluicegate-timeouts: {clientStallInMillis: 1000}",
+    );
+    let mut client = connect(&gateway).await;
+    let (response, _) = send(&mut client, get("/s"), true).await;
+    let (mut conn, _) = backend.request().await;
+    let length = 400_000;
+    conn.write(format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"
+    ))
+    .await;
+    let writing = tokio::spawn(async move { conn.write(vec![b'x'; length]).await });
+    let mut body = within(response).await.unwrap().into_body();
+    let mut read = 0;
+    // All of it takes longer than the limit, each part much less.
+    while let Some(data) = within(body.data()).await {
+        let count = data.unwrap().len();
+        read += count;
+        tokio::time::sleep(Duration::from_millis(80)).await;
+        body.flow_control().release_capacity(count).unwrap();
+    }
+    assert_eq!(read, length);
+    within(writing).await.unwrap();
+    assert_eq!(gateway.record().await["outcome"], "complete");
+}
+
+#[tokio::test]
+async fn a_client_that_ignores_the_end_of_its_connection_is_left() {
+    let backend = Backend::start().await;
+    let gateway = gateway(&backend, "timeoutInMillis: 60000");
+    let mut client = Client::connect(gateway.address).await;
+    // The preface and empty SETTINGS, and never an answer to anything.
+    client
+        .send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0")
+        .await;
+    client.take(9).await;
+    gateway
+        .conductor()
+        .advance(sluicegate::types::lifecycle::Phase::Draining);
+    client.rest().await;
+    gateway.ended().await;
+}
+
+#[tokio::test]
 async fn what_came_before_a_cut_reaches_a_client_that_is_slow_to_take_it() {
     let backend = Backend::start().await;
     let gateway = gateway(&backend, "timeoutInMillis: 60000");

@@ -14,6 +14,7 @@ use std::{
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -50,6 +51,9 @@ impl Streams {
     }
 }
 
+/// How long a client without streams may take to agree to the end of its connection.
+const FAREWELL: Duration = Duration::from_secs(2);
+
 /// Serves a connection to its end.
 pub async fn serve<S: ClientStream>(stream: S, origin: Origin) {
     origin.handle.set_carrier();
@@ -66,6 +70,7 @@ pub async fn serve<S: ClientStream>(stream: S, origin: Origin) {
         open: AtomicUsize::new(0),
         last: AtomicU64::new(Tick::now().micros()),
     });
+    streams.origin.handle.set_idle(Tick::now());
     let mut serving = Serving::new(connection, streams);
     poll_fn(|cx| serving.poll(cx)).await;
 }
@@ -95,7 +100,8 @@ struct Serving<S> {
     keep_alive: Option<KeepAlive>,
     /// For the next look at whether the connection is idle.
     timer: LazyTimer,
-    is_ending: bool,
+    /// Since when it is to end.
+    ending: Option<Tick>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
@@ -107,7 +113,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
             keep_alive: pings.map(|pings| KeepAlive::new(pings, streams.wire.clone(), now)),
             timer: LazyTimer::new(streams.idle_until(now)),
             streams,
-            is_ending: false,
+            ending: None,
         }
     }
 
@@ -115,16 +121,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
         let handle = &self.streams.origin.handle;
         handle.register(cx.waker());
         let now = Tick::now();
-        if !self.is_ending {
+        if self.ending.is_none() {
             let is_idle = self.timer.poll(cx, now, self.streams.idle_until(now));
             if is_idle.is_ready() || handle.is_closing() {
-                self.is_ending = true;
+                self.ending = Some(now);
                 self.connection.graceful_shutdown();
             }
         }
-        if let Some(keep_alive) = &mut self.keep_alive
-            && keep_alive.poll(cx, now).is_ready()
-        {
+        let is_silent = |keep_alive: &mut KeepAlive| keep_alive.poll(cx, now).is_ready();
+        if self.keep_alive.as_mut().is_some_and(is_silent) || self.is_left_alone(cx, now) {
             tracing::debug!("an HTTP/2 client doesn't answer");
             self.connection.abrupt_shutdown(Reason::NO_ERROR);
             // Once, for the farewell; nobody may be there to read it.
@@ -134,6 +139,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Serving<S> {
         let polled = self.poll_accept(cx);
         self.streams.wire.end_turn();
         polled
+    }
+
+    /// Whether the client has neither streams nor an answer to being asked to end.
+    fn is_left_alone(&mut self, cx: &mut Context<'_>, now: Tick) -> bool {
+        let Some(since) = self.ending else {
+            return false;
+        };
+        // What a stream has handed over last may still be on its way when the stream has ended.
+        let is_busy = self.streams.open.load(Relaxed) > 0 || self.streams.wire.is_blocked();
+        let last = Tick::from_micros(self.streams.last.load(Relaxed));
+        let alone = if is_busy { now } else { since.max(last) };
+        self.timer.poll(cx, now, alone.after(FAREWELL)).is_ready()
     }
 
     /// Moves the connection forward, and begins its streams.

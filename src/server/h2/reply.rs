@@ -42,10 +42,9 @@ pub(super) struct Sending {
 /// A stream that will be reset once what it holds already has left.
 struct Cutting {
     why: Cut,
-    /// The client has given window for all of it.
-    has_window: bool,
     timer: LazyTimer,
-    until: Tick,
+    /// How long it may take to leave, once the client has given window for all of it.
+    until: Option<Tick>,
 }
 
 impl Sending {
@@ -119,19 +118,17 @@ impl Sending {
         match ready!(reply.poll_payload(cx)) {
             Some(Ok(payload)) => {
                 reply.clocks().wait(Waiting::Client);
-                // A byte of window will do to begin with, and none is held for a stream that has nothing to say.
-                self.stream.reserve_capacity(1);
                 self.held = payload;
                 Poll::Ready(false)
             }
             Some(Err(cut)) => {
-                let now = Tick::now();
+                reply.clocks().wait(Waiting::Client);
+                // Window for one byte more is window for all that h2 holds.
                 self.stream.reserve_capacity(1);
                 self.cut = Some(Cutting {
                     why: cut,
-                    has_window: false,
-                    timer: LazyTimer::new(now.after(LOOK)),
-                    until: now.after(LEAVE),
+                    timer: LazyTimer::new(Tick::now().after(LOOK)),
+                    until: None,
                 });
                 Poll::Ready(false)
             }
@@ -147,50 +144,62 @@ impl Sending {
         }
     }
 
-    /// Sends what is held as soon as there is window. Whether the stream is over.
+    /// Sends of what is held as much as there is window for, so that it is the clocks' until the client takes it. Whether
+    /// the stream is over.
     fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        while self.stream.capacity() == 0 {
-            if !matches!(ready!(self.stream.poll_capacity(cx)), Some(Ok(_))) {
-                return Poll::Ready(true);
-            }
+        self.stream.reserve_capacity(self.held.len());
+        if !ready!(self.poll_window(cx)) {
+            return Poll::Ready(true);
         }
-        let payload = std::mem::take(&mut self.held);
-        let length = payload.len() as u64;
-        let is_end = self
-            .reply
-            .as_ref()
-            .is_some_and(|reply| reply.is_over() && !reply.client_takes_trailers());
+        let count = self.stream.capacity().min(self.held.len());
+        let payload = self.held.split_to(count);
+        let is_last = |reply: &Reply| reply.is_over() && !reply.client_takes_trailers();
+        let is_end = self.held.is_empty() && self.reply.as_deref().is_some_and(is_last);
         if self.stream.send_data(payload, is_end).is_err() {
             return Poll::Ready(true);
         }
         self.handed = self.wire.turn();
-        self.reply.iter_mut().for_each(|reply| reply.sent(length));
+        if let Some(reply) = &mut self.reply {
+            reply.sent(count as u64);
+            reply.clocks().progress();
+        }
         if is_end {
             self.complete();
         }
         Poll::Ready(is_end)
     }
 
+    /// Waits until something may be sent. False if the stream is gone.
+    fn poll_window(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        while self.stream.capacity() == 0 {
+            if !matches!(ready!(self.stream.poll_capacity(cx)), Some(Ok(_))) {
+                return Poll::Ready(false);
+            }
+        }
+        Poll::Ready(true)
+    }
+
     /// Resets the stream when all that came before has left. Whether the stream is over.
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let has_window = |cut: &Cutting| cut.until.is_some();
+        if !self.cut.as_ref().is_some_and(has_window) && !ready!(self.poll_window(cx)) {
+            return Poll::Ready(true);
+        }
         let Some(cut) = &mut self.cut else {
             return Poll::Ready(true);
         };
-        // Window for one byte more is window for all that is held.
-        while !cut.has_window && self.stream.capacity() == 0 {
-            if !matches!(ready!(self.stream.poll_capacity(cx)), Some(Ok(_))) {
-                return Poll::Ready(true);
-            }
-        }
-        cut.has_window = true;
         let now = Tick::now();
-        if now < cut.until && !self.wire.is_after(self.handed) {
-            // The connection's turn comes before the next one of this stream.
-            cx.waker().wake_by_ref();
+        let until = *cut.until.get_or_insert(now.after(LEAVE));
+        // A connection that is blocked has no turn, so that is asked first.
+        if now < until && self.wire.is_blocked() {
+            if cut.timer.poll(cx, now, now.after(LOOK)).is_ready() {
+                cx.waker().wake_by_ref();
+            }
             return Poll::Pending;
         }
-        if now < cut.until && self.wire.is_blocked() {
-            let _ = cut.timer.poll(cx, now, now.after(LOOK));
+        if now < until && !self.wire.is_after(self.handed) {
+            // The connection's turn comes before the next one of this stream.
+            cx.waker().wake_by_ref();
             return Poll::Pending;
         }
         self.stream.send_reset(Reason::INTERNAL_ERROR);

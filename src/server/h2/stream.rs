@@ -45,6 +45,7 @@ pub(super) fn begin(
         wire: streams.wire.clone(),
     };
     streams.open.fetch_add(1, Relaxed);
+    streams.origin.handle.set_busy();
     tokio::spawn(Stream {
         entry: Entry::new(clocks.clone(), NO_DOOR),
         watched: Watchdog::new(exchange, clocks),
@@ -70,8 +71,11 @@ impl Future for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.streams.last.store(Tick::recent().micros(), Relaxed);
-        self.streams.open.fetch_sub(1, Relaxed);
+        let now = Tick::recent();
+        self.streams.last.store(now.micros(), Relaxed);
+        if self.streams.open.fetch_sub(1, Relaxed) == 1 {
+            self.streams.origin.handle.set_idle(now);
+        }
     }
 }
 

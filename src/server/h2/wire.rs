@@ -8,11 +8,12 @@ use std::{
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::types::clock::Tick;
+use crate::{stream::timer::LazyTimer, types::clock::Tick};
 
 /// What a connection notes of its own.
 #[derive(Debug)]
@@ -57,7 +58,12 @@ impl Wire {
 pub(super) struct Watched<S> {
     stream: S,
     wire: Arc<Wire>,
+    /// Until when what the client still sends is taken and dropped, once nothing more is said to it.
+    lingering: Option<(LazyTimer, Tick)>,
 }
+
+/// How long that is.
+const LINGER: Duration = Duration::from_secs(2);
 
 impl<S> Watched<S> {
     /// The stream, and its wire.
@@ -70,6 +76,7 @@ impl<S> Watched<S> {
         let watched = Watched {
             stream,
             wire: wire.clone(),
+            lingering: None,
         };
         (watched, wire)
     }
@@ -92,7 +99,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -120,7 +127,27 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
         self.noted(flushed)
     }
 
+    /// Ready when the client has gone or had time enough: frames of its that are left unread would make the kernel reset the
+    /// connection, and drop what is still on its way.
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let now = Tick::now();
+        if self.lingering.is_none() {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+            let until = now.after(LINGER);
+            self.lingering = Some((LazyTimer::new(until), until));
+        }
+        let mut unwanted = [0; 1024];
+        loop {
+            let mut read = ReadBuf::new(&mut unwanted);
+            match Pin::new(&mut self.stream).poll_read(cx, &mut read) {
+                Poll::Ready(Ok(())) if !read.filled().is_empty() => {}
+                Poll::Ready(_) => return Poll::Ready(Ok(())),
+                Poll::Pending => break,
+            }
+        }
+        match &mut self.lingering {
+            Some((timer, until)) => timer.poll(cx, now, *until).map(Ok),
+            None => Poll::Ready(Ok(())),
+        }
     }
 }

@@ -242,7 +242,14 @@ fn escape_from(out: &mut Vec<u8>, from: usize) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
+    use crate::types::{
+        head::RequestHead,
+        peer::{Peer, Serves},
+        site::Site,
+    };
 
     fn literal_of(text: &str) -> (Vec<Part>, Vec<Unknown>) {
         let (template, unknown) = Template::compile(text);
@@ -281,6 +288,21 @@ mod tests {
             (parts, unknown),
             (vec![Part::Literal("costs $5 or $price".into())], vec![])
         );
+    }
+
+    #[test]
+    fn what_a_configuration_says_stays_between_its_quotes() {
+        let address = ([192, 0, 2, 1], 4000).into();
+        let peer = Peer::new(address, address, None, Serves::Apis);
+        let mut context = Context::open(Arc::new(peer), RequestHead::unreadable());
+        context.site = Some(Arc::new(Site {
+            account_id: "1\"2\n".into(),
+            ..Site::default()
+        }));
+        let mut line = Vec::new();
+        let (template, _) = Template::compile(r#"{"account":"$context.accountId"}"#);
+        template.render(&context, Escape::Log, &mut line);
+        assert_eq!(line, br#"{"account":"1\"2\n"}"#);
     }
 
     #[test]

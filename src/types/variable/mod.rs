@@ -19,7 +19,8 @@ impl Variable {
     pub fn is_free_text(self) -> bool {
         matches!(
             self,
-            Variable::DomainName
+            Variable::AccountId
+                | Variable::DomainName
                 | Variable::DomainPrefix
                 | Variable::ErrorMessage
                 | Variable::IntegrationError

@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// The request to the backend. `whole` is the client's body, if a mapping needs it.
-pub(super) fn build(
+pub fn build(
     model: &HttpProxy,
     identity: &Identity,
     context: &Context,

@@ -16,6 +16,7 @@ use sluicegate::{
         clock::Tick,
         context::Context,
         fault::{Fault, FaultKind},
+        fields::is_field_value,
         outcome::Outcome,
         peer::{Peer, Serves, TlsFacts},
         site::{Resource, Site},
@@ -33,6 +34,7 @@ struct Input<'a> {
     site: [&'a str; 3],
     error: Option<&'a str>,
     bytes: u64,
+    agent: &'a [u8],
     lines: &'a [u8],
 }
 
@@ -59,7 +61,11 @@ fn context(input: &Input<'_>) -> Context {
         client_certificate: None,
     };
     let peer = Arc::new(Peer::new(address, address, Some(tls), Serves::Apis));
-    let mut head = request(input.target, fields_of(input.lines));
+    let mut fields = fields_of(input.lines);
+    if is_field_value(input.agent) {
+        fields.push(b"User-Agent", input.agent.trim_ascii());
+    }
+    let mut head = request(input.target, fields);
     head.authority = input.authority.into();
     head.method = Method::from_bytes(input.method).unwrap_or_default();
     let mut context = Context::open(peer, head);

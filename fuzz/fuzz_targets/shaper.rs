@@ -37,22 +37,44 @@ enum Step {
 const SECOND: u128 = 1_000_000;
 const QUANTUM: u128 = 64 * 1024;
 
-/// What may have left after so much time.
-fn allowance(bandwidth: Bandwidth, elapsed: u64) -> u128 {
-    let Bandwidth {
-        policy,
-        burst,
-        rate,
-    } = bandwidth;
-    let (burst, rate, elapsed) = (u128::from(burst), u128::from(rate), u128::from(elapsed));
-    match policy {
-        Policy::Unlimited => u128::MAX,
-        Policy::Offset => burst + rate * elapsed / SECOND + 2 * QUANTUM.min((rate / 32).max(1)),
-        // An empty bucket still takes one refill.
-        Policy::Bucket => {
-            let refill = (rate / 8).max(1);
-            burst.max(refill) + refill * (elapsed / (SECOND / 8) + 1)
+/// What may leave, in millionths of bytes: a burst, and credit that grows with time up to a bound. At whatever moment one
+/// begins to count, no more leaves than this.
+struct Allowance {
+    burst: u128,
+    credit: u128,
+    most: u128,
+    rate: u128,
+}
+
+impl Allowance {
+    fn of(bandwidth: Bandwidth) -> Allowance {
+        let (burst, rate) = (u128::from(bandwidth.burst), u128::from(bandwidth.rate));
+        let refill = (rate / 8).max(1);
+        let (burst, most, rate) = match bandwidth.policy {
+            Policy::Unlimited => (u128::MAX / SECOND, 0, 0),
+            Policy::Offset => (burst, 2 * QUANTUM.min((rate / 32).max(1)), rate),
+            // What the bucket holds, and the refill that may come the moment after.
+            Policy::Bucket => (0, burst.max(refill) + refill, refill * 8),
+        };
+        Allowance {
+            burst: burst * SECOND,
+            credit: most * SECOND,
+            most: most * SECOND,
+            rate,
         }
+    }
+
+    fn wait(&mut self, micros: u64) {
+        self.credit = (self.credit + self.rate * u128::from(micros)).min(self.most);
+    }
+
+    fn take(&mut self, bytes: u64) -> bool {
+        let wanted = u128::from(bytes) * SECOND;
+        let free = wanted.min(self.burst);
+        self.burst -= free;
+        let rest = self.credit.checked_sub(wanted - free);
+        self.credit = rest.unwrap_or_default();
+        rest.is_some()
     }
 }
 
@@ -86,21 +108,19 @@ fuzz_target!(|input: Input| {
         burst: input.burst >> (burst % 64),
         rate: (input.rate >> (rate % 64)).max(1),
     };
-    let start = Tick::from_micros(input.start.into());
-    let mut now = start;
+    let mut now = Tick::from_micros(input.start.into());
     let mut shaper = Shaper::new(bandwidth, now);
-    let mut left = 0_u128;
+    let mut allowance = Allowance::of(bandwidth);
     for step in &input.steps {
         let grant = shaper.grant(now);
+        let then = match (step, grant) {
+            (Step::Wait(micros), _) => Tick::from_micros(now.micros() + u64::from(*micros)),
+            (Step::Obey, Grant::At(then)) => then,
+            _ => now,
+        };
+        allowance.wait(then.micros() - now.micros());
+        now = then;
         let send = match (step, grant) {
-            (Step::Wait(micros), _) => {
-                now = Tick::from_micros(now.micros() + u64::from(*micros));
-                0
-            }
-            (Step::Obey, Grant::At(then)) => {
-                now = then;
-                0
-            }
             (Step::Send(share), Grant::Now(most)) => {
                 (u128::from(most) * u128::from(*share) / 255) as u64
             }
@@ -108,11 +128,9 @@ fuzz_target!(|input: Input| {
             _ => 0,
         };
         shaper.spend(send);
-        left += u128::from(send);
-        let allowed = allowance(bandwidth, now.micros() - start.micros());
         assert!(
-            left <= allowed,
-            "{left} left, {allowed} are allowed: {shaper:?}"
+            allowance.take(send),
+            "{send} bytes are too many: {shaper:?}"
         );
         assert_not_stuck(&shaper, now);
     }

@@ -21,6 +21,10 @@ use sluicegate_fuzz::request;
 #[derive(Arbitrary, Debug)]
 struct Input<'a> {
     is_twice: bool,
+    /// Version, trace, parent and flags that stand before the bytes below, well-formed.
+    w3c: Option<(u8, u128, u64, u8)>,
+    /// The same of the other field.
+    root: Option<(u32, u64)>,
     state: Option<&'a [u8]>,
     amazon: &'a [u8],
     parent: &'a [u8],
@@ -68,39 +72,47 @@ fn assert_asked(fields: &Fields, amazon: &[u8], parent: Option<(&str, &str, u8)>
 }
 
 fuzz_target!(|input: Input<'_>| {
-    let parent = by_hand(input.parent);
+    let w3c = input.w3c.map(|(version, trace, id, flags)| {
+        format!("{version:02x}-{trace:032x}-{id:016x}-{flags:02x}")
+    });
+    let root = input
+        .root
+        .map(|(epoch, unique)| format!("Root=1-{epoch:08x}-{unique:024x}"));
+    let said_parent = [w3c.unwrap_or_default().as_bytes(), input.parent].concat();
+    let said_amazon = [root.unwrap_or_default().as_bytes(), input.amazon].concat();
+    let parent = by_hand(&said_parent);
     assert_eq!(
-        trace_id(input.parent),
+        trace_id(&said_parent),
         parent.map(|(trace, ..)| trace.as_bytes())
     );
     let mut fields = Fields::default();
     for _ in 0..1 + u8::from(input.is_twice) {
-        if is_field_value(input.parent) {
-            fields.push(b"traceparent", input.parent);
+        if is_field_value(&said_parent) {
+            fields.push(b"traceparent", &said_parent);
         }
     }
     if let Some(state) = input.state.filter(|state| is_field_value(state)) {
         fields.push(b"tracestate", state);
     }
-    if is_field_value(input.amazon) {
-        fields.push(b"X-Amzn-Trace-Id", input.amazon);
-        fields.push(b"x-amzn-RequestId", input.amazon);
+    if is_field_value(&said_amazon) {
+        fields.push(b"X-Amzn-Trace-Id", &said_amazon);
+        fields.push(b"x-amzn-RequestId", &said_amazon);
     }
     let parent = parent.filter(|_| !input.is_twice && fields.has(Known::Traceparent));
     assert_eq!(said(&fields), parent.map(|(trace, ..)| trace.as_bytes()));
     drop_malformed(&mut fields);
     assert_eq!(fields.has(Known::Traceparent), parent.is_some());
     assert!(parent.is_some() || !fields.has(Known::Tracestate));
-    assert_asked(&fields, input.amazon, parent);
+    assert_asked(&fields, &said_amazon, parent);
 
     let address = SocketAddr::from(([192, 0, 2, 1], 4000));
     let peer = Arc::new(Peer::new(address, address, None, Serves::Apis));
     let context = Context::open(peer, request(b"/", fields));
     assert!(is_trace_header(&context.trace));
     assert_eq!(context.trace_root().len(), 35);
-    let is_own = RequestId::from_client(input.amazon).is_some_and(|id| id == context.request_id);
+    let is_own = RequestId::from_client(&said_amazon).is_some_and(|id| id == context.request_id);
     assert!(is_own || context.request_id.as_str().len() == 36);
-    if let Some((trace, ..)) = parent.filter(|_| !is_trace_header(input.amazon)) {
+    if let Some((trace, ..)) = parent.filter(|_| !is_trace_header(&said_amazon)) {
         assert_eq!(
             root_of(trace.as_bytes()).as_ref().map(|root| &root[..]),
             Some(&context.trace[..])

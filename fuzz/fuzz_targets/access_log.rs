@@ -20,6 +20,7 @@ use sluicegate::{
         outcome::Outcome,
         peer::{Peer, Serves, TlsFacts},
         site::{Resource, Site},
+        target::check_authority,
         template::{Escape, Template},
     },
 };
@@ -66,7 +67,10 @@ fn context(input: &Input<'_>) -> Context {
         fields.push(b"User-Agent", input.agent.trim_ascii());
     }
     let mut head = request(input.target, fields);
-    head.authority = input.authority.into();
+    // Others never get here.
+    if check_authority(input.authority).is_ok() {
+        head.authority = input.authority.into();
+    }
     head.method = Method::from_bytes(input.method).unwrap_or_default();
     let mut context = Context::open(peer, head);
     context.trust(input.bytes as usize % 3);

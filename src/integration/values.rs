@@ -1,6 +1,6 @@
 //! Values of mappings: read from the request, made safe for the place they go to.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 use bytes::Bytes;
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
@@ -160,10 +160,11 @@ impl<'a> Mapped<'a> {
         if self.text.len() > MOST_VALUE {
             return Err(rejected("a mapped value would be longer than 10240 bytes"));
         }
+        if self.text.contains('\0') {
+            return Err(rejected("a mapped value has a NUL"));
+        }
         if place != Place::Query && climbs(&self.text) {
-            return Err(rejected(
-                "a mapped value has dot segments that climb above its place in the URI",
-            ));
+            return Err(climbing());
         }
         if self.is_raw && !is_well_encoded(&self.text) {
             return Err(rejected(
@@ -193,6 +194,21 @@ fn is_well_encoded(text: &str) -> bool {
     text.split('%')
         .skip(1)
         .all(|rest| rest.bytes().take(2).filter(u8::is_ascii_hexdigit).count() == 2)
+}
+
+/// Whether a value in a path, with what stands beside it, has dot segments that climb above its place. Only together
+/// with its neighbours it may have become one.
+pub fn climbs_between(path: &str, value: Range<usize>) -> bool {
+    let before = path.get(..value.start).unwrap_or_default();
+    let behind = path.get(value.end..).unwrap_or_default();
+    let from = before.rfind('/').map_or(0, |slash| slash + 1);
+    let to = value.end + behind.find('/').unwrap_or(behind.len());
+    climbs(path.get(from..to).unwrap_or_default())
+}
+
+/// Refuses a value that climbs above its place.
+pub fn climbing() -> Fault {
+    rejected("a mapped value has dot segments that climb above its place in the URI")
 }
 
 fn rejected(detail: &'static str) -> Fault {
@@ -253,6 +269,21 @@ mod tests {
         assert_eq!(raw("J%20Doe").for_header().unwrap(), b"J Doe");
         assert!(plain(&"x".repeat(MOST_VALUE + 1)).for_header().is_err());
         assert!(raw("50%").for_uri(Place::Query).is_err());
+        assert!(plain("a\0b").for_uri(Place::Query).is_err());
+    }
+
+    #[test]
+    fn dots_dont_climb_together_with_their_neighbours() {
+        for (path, value, climbs) in [
+            ("/a/..", 3..4, true),
+            ("/a/../b", 4..5, true),
+            ("/a/.%2e/b", 3..4, true),
+            ("/a/./b", 3..4, false),
+            ("/../a/b", 6..7, false),
+            ("/a/x/..", 3..6, false),
+        ] {
+            assert_eq!(climbs_between(path, value), climbs, "{path}");
+        }
     }
 
     #[test]

@@ -11,6 +11,9 @@ use crate::types::{
     known::Known,
 };
 
+/// Bytes of a header's name. [`Fields`] can't hold a longer one, and no client takes one.
+const MOST_NAME: usize = 8 * 1024;
+
 /// Why a function's status or headers can't be used, in words its author can act on.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -139,6 +142,12 @@ impl Headers {
 }
 
 fn push(fields: &mut Fields, name: &str, value: &str) -> Result<(), MetadataFault> {
+    if name.len() > MOST_NAME {
+        return Err(MetadataFault::new(format!(
+            "a header's name has {} bytes; at most {MOST_NAME} can be sent",
+            name.len()
+        )));
+    }
     if !is_token(name.as_bytes()) {
         return Err(MetadataFault::new(format!(
             "{name:?} can't be the name of a header"
@@ -280,6 +289,16 @@ mod tests {
         }
         let lenient = Headers::merge(None, Some(&json!({ "a": ["b", "c"] })), true).unwrap();
         assert_eq!(lenient.into_fields().unwrap().wire(), b"a: b\r\na: c\r\n");
+    }
+
+    #[test]
+    fn a_name_that_no_field_can_hold_is_refused() {
+        let with_name = |length: usize| merged(&json!({}), &json!({ "a".repeat(length): "b" }));
+        assert!(with_name(8192).is_ok());
+        for length in [8193, 65_536, 65_537] {
+            let sentence = format!("a header's name has {length} bytes; at most 8192 can be sent");
+            assert_eq!(with_name(length).unwrap_err(), sentence);
+        }
     }
 
     #[test]

@@ -72,7 +72,8 @@ pub fn judge(bytes: &[u8], sizes: Sizes) -> Result<Option<Judged>, Refused> {
     let start = skip_empty_lines(bytes);
     let rest = bytes.get(start..).unwrap_or_default();
     let Some(end) = line_end(rest, 0).map_err(|_| control())? else {
-        return if rest.len() > sizes.line {
+        // The line's CR may have come already.
+        return if rest.len() > sizes.line + 1 {
             Err(too_long(sizes).into())
         } else if begins_with_method(rest) {
             Ok(None)
@@ -520,6 +521,18 @@ mod tests {
         assert_eq!(refusal(&many).0, 431);
         let most = format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "a: b\r\n".repeat(99));
         assert!(judge_text(&most).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_line_of_the_greatest_length_passes_however_it_arrives() {
+        let target = "x".repeat(SIZES.line - "GET / HTTP/1.1".len());
+        let text = format!("GET /{target} HTTP/1.1\r\nHost: a\r\n\r\n");
+        for cut in SIZES.line..text.len() {
+            assert!(judge_text(&text[..cut]).unwrap().is_none(), "cut at {cut}");
+        }
+        assert!(judge_text(&text).unwrap().is_some());
+        let longer = format!("GET /x{target} HTTP/1.1\r\n");
+        assert_eq!(refusal(&longer).0, 414);
     }
 
     #[test]

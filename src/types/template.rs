@@ -383,6 +383,21 @@ mod tests {
     }
 
     #[test]
+    fn what_a_configuration_says_stays_between_its_quotes() {
+        let address = ([192, 0, 2, 1], 4000).into();
+        let peer = Peer::new(address, address, None, Serves::Apis);
+        let mut context = Context::open(Arc::new(peer), RequestHead::unreadable());
+        context.site = Some(Arc::new(Site {
+            account_id: "1\"2\n".into(),
+            ..Site::default()
+        }));
+        let mut line = Vec::new();
+        let (template, _) = Template::compile(r#"{"account":"$context.accountId"}"#);
+        template.render(&context, Escape::Log, &mut line);
+        assert_eq!(line, br#"{"account":"1\"2\n"}"#);
+    }
+
+    #[test]
     fn vtl_is_told_apart_from_text() {
         for (text, found) in [
             ("#set($x = 1)", Some("#set")),

@@ -92,8 +92,9 @@ async fn values_stay_in_their_place() {
     let backend = Backend::start().await;
     let gateway = gateway(
         &backend,
-        "/a/{seg}/z?x={val}",
+        "/a/{seg}{dots}/z?x={val}",
         &[
+            "path.dots: method.request.querystring.m",
             "path.seg: method.request.querystring.q",
             "path.val: method.request.header.X-In",
         ],
@@ -111,7 +112,11 @@ async fn values_stay_in_their_place() {
         head.starts_with("PUT /a/up%2Fdown%3Fy/z?x=1%26b%3D2%23c&q="),
         "{head}"
     );
-    for path in ["/things/1?q=..", "/things/1?q=%2e%2e"] {
+    for path in [
+        "/things/1?q=..",
+        "/things/1?q=%2e%2e",
+        "/things/1?q=.&m=%2e",
+    ] {
         let (head, _) = Client::ask(
             gateway.address,
             &format!("POST {path} HTTP/1.1\r\nHost: test\r\n\r\n"),

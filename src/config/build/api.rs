@@ -171,6 +171,8 @@ fn site(source: &Source<'_>, root: &Cursor<'_>) -> Site {
 
 fn domain(name: &str) -> Domain {
     let name = name.to_ascii_lowercase();
+    // The dot that ends a name in the DNS is no part of what clients are told apart by.
+    let name = name.trim_end_matches('.');
     match name.strip_prefix("*.") {
         Some(rest) => Domain {
             name: rest.into(),

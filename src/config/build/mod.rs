@@ -76,6 +76,15 @@ pub fn load(path: &Path, overrides: &Overrides) -> Loaded {
     Loaded { model, diagnostics }
 }
 
+/// Reads a configuration whose text is at hand: findings call it `name`, and what it names is looked for in `base`.
+pub fn load_text(name: &str, text: &str, base: &Path, overrides: &Overrides) -> Loaded {
+    let mut diagnostics = Diagnostics::default();
+    let model = File::parse(&name.into(), text, &mut diagnostics)
+        .and_then(|file| read(&file, base.to_path_buf(), overrides, &mut diagnostics));
+    let model = model.filter(|_| !diagnostics.is_fatal());
+    Loaded { model, diagnostics }
+}
+
 fn read(
     file: &File,
     base: PathBuf,

@@ -10,7 +10,7 @@ use crate::{
         locate::join,
         model::{Api, Domain},
     },
-    types::target::check_authority,
+    types::target::{check_authority, split_port},
 };
 
 /// The longest name of a stage, as on AWS.
@@ -63,7 +63,10 @@ impl Builder<'_> {
             _ => bare,
         };
         let name = bare.strip_prefix("*.").unwrap_or(bare);
-        let is_name = !name.is_empty() && !name.contains('*') && check_authority(name).is_ok();
+        let is_name = !name.trim_end_matches('.').is_empty()
+            && !name.contains('*')
+            && check_authority(name).is_ok()
+            && split_port(name).1.is_none();
         if bare == domain && is_name {
             return;
         }
@@ -136,6 +139,33 @@ impl Builder<'_> {
                     );
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::build::{Loaded, Overrides, load_text};
+
+    fn load(domain: &str) -> Loaded {
+        let text = format!("apis: [{{definition: openapi.yaml, domains: ['{domain}']}}]");
+        load_text("test", &text, Path::new("config"), &Overrides::default())
+    }
+
+    #[test]
+    fn a_domain_is_one_that_a_request_can_ask_for() {
+        for (said, meant) in [
+            ("API.example.com.", "api.example.com"),
+            ("*.example.com.", "example.com"),
+            ("[::1]", "[::1]"),
+        ] {
+            let model = load(said).model.expect(said);
+            assert_eq!(&*model.apis[0].domains[0].name, meant);
+        }
+        for said in ["example.com:", ".", "*.", "*.."] {
+            assert!(load(said).diagnostics.is_fatal(), "{said}");
         }
     }
 }

@@ -2,7 +2,7 @@
 
 mod event;
 mod media;
-mod result;
+pub mod result;
 
 use std::sync::Arc;
 

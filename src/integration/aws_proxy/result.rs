@@ -25,18 +25,17 @@ const KEYS: [&str; 5] = [
 
 /// A function's result, understood.
 #[derive(Debug)]
-pub(super) struct Outcome {
-    pub(super) status: StatusCode,
-    pub(super) fields: Fields,
-    pub(super) body: Bytes,
+pub struct Outcome {
+    /// 200 to 599.
+    pub status: StatusCode,
+    /// The header.
+    pub fields: Fields,
+    /// The body, decoded if it was in base64 and the client takes it so.
+    pub body: Bytes,
 }
 
 /// Reads a result. `accept` is the request's `Accept`, whose first media type decides whether base64 is decoded.
-pub(super) fn read(
-    json: &[u8],
-    accept: Option<&[u8]>,
-    binary: &[Box<str>],
-) -> Result<Outcome, Fault> {
+pub fn read(json: &[u8], accept: Option<&[u8]>, binary: &[Box<str>]) -> Result<Outcome, Fault> {
     let value: Value = serde_json::from_slice(json)
         .map_err(|error| malformed(&format!("it isn't valid JSON: {error}")))?;
     let Value::Object(map) = &value else {

@@ -5,7 +5,7 @@
 mod cors;
 mod event;
 mod refusal;
-mod result;
+pub mod result;
 mod stream;
 
 use std::sync::Arc;

@@ -13,10 +13,13 @@ use crate::{
 
 /// A response.
 #[derive(Debug)]
-pub(super) struct Outcome {
-    pub(super) status: StatusCode,
-    pub(super) fields: Fields,
-    pub(super) body: Bytes,
+pub struct Outcome {
+    /// 200 to 599.
+    pub status: StatusCode,
+    /// The header.
+    pub fields: Fields,
+    /// The body, decoded if it was in base64.
+    pub body: Bytes,
 }
 
 impl Outcome {
@@ -33,7 +36,7 @@ impl Outcome {
 }
 
 /// Reads a result: an object with a `statusCode` says what the response is, anything else is its body.
-pub(super) fn read(result: Bytes) -> Result<Outcome, MetadataFault> {
+pub fn read(result: Bytes) -> Result<Outcome, MetadataFault> {
     match serde_json::from_slice(&result) {
         Ok(Value::Object(said)) if said.contains_key("statusCode") => structured(&said),
         // Recorded: a bare string loses its quotes.

@@ -1,6 +1,6 @@
 //! HTTP_PROXY: the request goes to a backend, its answer comes back.
 
-mod request;
+pub mod request;
 pub mod response;
 
 use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};

@@ -4,12 +4,18 @@
 //! deliberate: `Via` is kept and extended, because loops are found by it; `Content-Encoding` is dropped only with a body
 //! that isn't there, because bodies pass undecoded; `TE: trailers` passes, because trailers do.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use http::Method;
+use smallvec::SmallVec;
 
 use super::Identity;
 use crate::{
-    config::{model::HttpProxy, uri::UriPart},
+    config::{
+        model::HttpProxy,
+        uri::{Place, UriPart},
+    },
     integration::values,
     stream::request_body::RequestBody,
     types::{
@@ -22,7 +28,8 @@ use crate::{
     upstream::request::Outgoing,
 };
 
-pub(super) fn build(
+/// The request to the backend. `whole` is the client's body, if a mapping needs it.
+pub fn build(
     model: &HttpProxy,
     identity: &Identity,
     context: &Context,
@@ -51,17 +58,7 @@ pub(super) fn build(
 
 /// Path and query: the URI's own, the client's query as it came, and mapped parameters.
 fn target(model: &HttpProxy, context: &Context, whole: Option<&Bytes>) -> Result<String, Fault> {
-    let mut target = String::with_capacity(128);
-    for part in &model.uri.parts {
-        match part {
-            UriPart::Literal(text) => target.push_str(text),
-            UriPart::Value(source, place) => {
-                if let Some(value) = values::read(source, context, whole).pop() {
-                    target.push_str(&value.for_uri(*place)?);
-                }
-            }
-        }
-    }
+    let mut target = own_target(model, context, whole)?;
     if let Some(query) = context.head.target.query() {
         append_query(&mut target, query);
     }
@@ -69,10 +66,7 @@ fn target(model: &HttpProxy, context: &Context, whole: Option<&Bytes>) -> Result
         for value in values::read(source, context, whole) {
             append_query(
                 &mut target,
-                &format!(
-                    "{name}={}",
-                    value.for_uri(crate::config::uri::Place::Query)?
-                ),
+                &format!("{name}={}", value.for_uri(Place::Query)?),
             );
         }
     }
@@ -84,6 +78,38 @@ fn target(model: &HttpProxy, context: &Context, whole: Option<&Bytes>) -> Result
             "the integration's URI has a character that can't be sent",
         ))
     }
+}
+
+/// The URI's own path and query.
+fn own_target(
+    model: &HttpProxy,
+    context: &Context,
+    whole: Option<&Bytes>,
+) -> Result<String, Fault> {
+    let mut target = String::with_capacity(128);
+    let mut in_path = SmallVec::<[Range<usize>; 4]>::new();
+    for part in &model.uri.parts {
+        match part {
+            UriPart::Literal(text) => target.push_str(text),
+            UriPart::Value(source, place) => {
+                if let Some(value) = values::read(source, context, whole).pop() {
+                    let from = target.len();
+                    target.push_str(&value.for_uri(*place)?);
+                    if *place != Place::Query {
+                        in_path.push(from..target.len());
+                    }
+                }
+            }
+        }
+    }
+    let path = target.split('?').next().unwrap_or_default();
+    if in_path
+        .into_iter()
+        .any(|value| values::climbs_between(path, value))
+    {
+        return Err(values::climbing());
+    }
+    Ok(target)
 }
 
 fn append_query(target: &mut String, query: &str) {

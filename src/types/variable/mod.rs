@@ -22,7 +22,8 @@ impl Variable {
     pub fn is_free_text(self) -> bool {
         matches!(
             self,
-            Variable::ErrorMessage
+            Variable::AccountId
+                | Variable::ErrorMessage
                 | Variable::IntegrationError
                 | Variable::Path
                 | Variable::ResourcePath

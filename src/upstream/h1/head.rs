@@ -18,7 +18,7 @@ const MOST_FIELDS: usize = 100;
 
 /// Why a head can't be accepted.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum HeadFault {
+pub enum HeadFault {
     /// Not `HTTP/1.x NNN reason`.
     #[error("its status line is malformed")]
     StatusLine,
@@ -47,7 +47,7 @@ pub(super) enum HeadFault {
 
 /// A head and what it says about the body and the connection.
 #[derive(Debug)]
-pub(super) struct Head {
+pub struct Head {
     /// The status, 100 to 599.
     pub status: StatusCode,
     /// The fields.
@@ -59,7 +59,7 @@ pub(super) struct Head {
 }
 
 /// Reads a head from the start of `input`, and how long it is; `None` while it is incomplete.
-pub(super) fn parse(input: &[u8], method: &Method) -> Result<Option<(Head, usize)>, HeadFault> {
+pub fn parse(input: &[u8], method: &Method) -> Result<Option<(Head, usize)>, HeadFault> {
     let Some(end) = line_end(input, 0)? else {
         return incomplete(input);
     };

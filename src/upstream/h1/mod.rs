@@ -2,7 +2,7 @@
 
 pub mod body;
 mod exchange;
-mod head;
+pub mod head;
 mod upload;
 
 use std::sync::Arc;

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use crate::{
-    config::model::Tracing,
+    config::model::{Secret, Tracing},
     stream::{clocks::Clocks, collect::collect, request_body::RequestBody},
     telemetry::{
         metrics::spans::{Loss, lost, sent},
@@ -54,7 +54,7 @@ struct Sender {
     collector: Destination,
     authority: Box<str>,
     path: Box<str>,
-    headers: Vec<(Box<str>, Box<str>)>,
+    headers: Vec<(Box<str>, Secret)>,
     /// What stands before and after the spans of each batch.
     frame: (String, &'static str),
     is_failing: bool,
@@ -155,7 +155,7 @@ impl Sender {
         let agent = concat!("sluicegate/", env!("CARGO_PKG_VERSION"));
         fields.push_known(Known::UserAgent, b"User-Agent", agent.as_bytes());
         for (name, value) in &self.headers {
-            fields.push(name.as_bytes(), value.as_bytes());
+            fields.push(name.as_bytes(), value.0.as_bytes());
         }
         let mut request = Outgoing {
             method: Method::POST,

@@ -141,13 +141,13 @@ fn start_on(inherited: &mut Inherited, model: &Model) -> Result<Running, StartFa
     if model.admin.is_some() {
         live::watch();
     }
-    // Before anybody can know that it runs.
+    let server = Arc::new(Server::start_on(inherited, model, control.handle())?);
+    // Before anybody can know that it runs; not before it does, or nothing could end a start that hangs.
     let inside = control.enter();
     let deaf = |error| StartFault::new(format!("can't await signals: {error}"));
     let signals = Signals::listen().map_err(deaf)?;
     let upgrades = signal(SignalKind::user_defined2()).map_err(deaf)?;
     drop(inside);
-    let server = Arc::new(Server::start_on(inherited, model, control.handle())?);
     let (reloads, asked) = Reloads::new();
     let reloads = Arc::new(reloads);
     let open = |address| {
@@ -159,7 +159,8 @@ fn start_on(inherited: &mut Inherited, model: &Model) -> Result<Running, StartFa
         );
         open_operator(inherited, address, admin).map_err(|error| {
             let what = format!("can't listen on the admin address {address}: {error}");
-            StartFault::new(what).hint("choose another address under `admin:`")
+            StartFault::new(what)
+                .hint("choose another address under `admin:` or with SLUICEGATE_ADMIN")
         })
     };
     let operator = model.admin.map(open).transpose()?;

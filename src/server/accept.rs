@@ -145,7 +145,13 @@ fn serve_in(
 
 /// The next connection that waits, if one does.
 fn accept_now(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
-    let (socket, address) = SockRef::from(listener).accept().ok()?;
+    let (socket, address) = loop {
+        match SockRef::from(listener).accept() {
+            Ok(accepted) => break accepted,
+            Err(error) if is_of_one_connection(&error) => {}
+            Err(_) => return None,
+        }
+    };
     socket.set_nonblocking(true).ok()?;
     let tcp = TcpStream::from_std(socket.into()).ok()?;
     Some((tcp, address.as_socket()?))
@@ -265,11 +271,22 @@ fn turn_away_at_once(tcp: TcpStream, is_plain: bool) {
     }
 }
 
+/// Whether an error of accepting concerns one connection only (accept(2)): the next one may be fine.
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind as K;
+    matches!(
+        error.kind(),
+        K::ConnectionAborted
+            | K::Interrupted
+            | K::NetworkDown
+            | K::NetworkUnreachable
+            | K::HostUnreachable
+    )
+}
+
 /// Out of descriptors or memory, accepting again at once would only spin.
 async fn back_off(error: &io::Error) {
-    // ECONNABORTED, EINTR and their like concern one connection only.
-    let is_exhausted = matches!(error.raw_os_error(), Some(12 | 23 | 24 | 105));
-    if is_exhausted {
+    if !is_of_one_connection(error) {
         if let Some(attempts) = FAILED.count(Tick::now()) {
             tracing::warn!(attempts, %error, "{NOT_ACCEPTED}");
         }

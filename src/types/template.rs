@@ -123,7 +123,11 @@ impl Template {
             Part::Context(variable) => variable
                 .of_site(site)
                 .or_else(|| variable.of_resource(resource)),
-            Part::StageVariable(name) => Some(site.stage_variable(name).unwrap_or_default()),
+            Part::StageVariable(name) => match site.stage_variable(name) {
+                // There, and yet nothing: it isn't told as what is absent is.
+                Some("") => None,
+                value => Some(value.unwrap_or_default()),
+            },
             _ => None,
         })
     }
@@ -309,12 +313,12 @@ mod tests {
     fn templates_for_some_requests_say_the_same_with_fewer_references() {
         let text = "$context.apiId $context.stage ${stageVariables.x}${stageVariables.y} $context.resourcePath \
             $context.requestId $context.authorizer.tenant $context.status \
-            $context.sluicegate.outcome$context.sluicegate.side$context.error.message";
+            $context.sluicegate.outcome$context.sluicegate.side$context.error.message${stageVariables.z}";
         let (template, _) = Template::compile(text);
         let site = Site {
             api_id: "id".into(),
             stage: "\"".into(),
-            stage_variables: vec![("x".into(), "1".into())],
+            stage_variables: vec![("x".into(), "1".into()), ("z".into(), "".into())],
             ..Site::default()
         };
         let resource = Resource {
@@ -327,7 +331,7 @@ mod tests {
         context.end = Some((Outcome::Complete, context.opened));
         for escape in [Escape::Log, Escape::Json, Escape::None] {
             let of_route = template.for_route(&site, &resource, escape);
-            assert_eq!(of_route.parts.len(), 8, "{of_route:?}");
+            assert_eq!(of_route.parts.len(), 9, "{of_route:?}");
             context.site = Some(Arc::new(site.clone()));
             context.resource = Some(Arc::new(resource.clone()));
             let rendered = |template: &Template| {

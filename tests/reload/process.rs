@@ -32,7 +32,9 @@ pub fn sluicegate(arguments: &[&str]) -> Command {
         "SLUICEGATE_LISTEN",
         "SLUICEGATE_WORKERS",
         "SLUICEGATE_WATCH",
+        "SLUICEGATE_ADMIN",
         "RUST_LOG",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
     ] {
         command.env_remove(name);
     }

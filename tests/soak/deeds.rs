@@ -304,7 +304,7 @@ async fn stall(stage: &Stage, ledger: &Ledger) {
     let mut client = Client::narrow(stage.address).await;
     client.send(get("unread")).await;
     client.head().await;
-    sleep(Duration::from_millis(900)).await;
+    sleep(Duration::from_secs(4)).await;
     let (rest, _) = client.rest().await;
     assert!(!rest.ends_with(b"0\r\n\r\n"), "an early end looks complete");
     ledger.note("unread", "client_stalled", 1);

@@ -46,11 +46,11 @@ const SETTINGS: [(&str, &str); 5] = [
     ("late", "responseTransferMode: STREAM\ntimeoutInMillis: 300"),
     (
         "quiet",
-        "responseTransferMode: STREAM\nx-sluicegate-timeouts: {idleInMillis: 300}",
+        "responseTransferMode: STREAM\nx-sluicegate-timeouts: {idleInMillis: 2000}",
     ),
     (
         "unread",
-        "responseTransferMode: STREAM\ntimeoutInMillis: 60000\nx-sluicegate-timeouts: {clientStallInMillis: 500}\nx-sluicegate-stream: {policy: unlimited}",
+        "responseTransferMode: STREAM\ntimeoutInMillis: 60000\nx-sluicegate-timeouts: {clientStallInMillis: 1000}\nx-sluicegate-stream: {policy: unlimited}",
     ),
     (
         "limited",

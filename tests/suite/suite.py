@@ -186,7 +186,7 @@ class Suite:
 
 def leave_settings_behind() -> None:
     """Nothing that the user has set for himself changes the gateway, or puts a proxy before it."""
-    for name in [name for name in os.environ if name.startswith("SLUICEGATE_") or name == "RUST_LOG"]:
+    for name in [name for name in os.environ if name.startswith(("SLUICEGATE_", "OTEL_")) or name == "RUST_LOG"]:
         del os.environ[name]
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "*"
 

@@ -9,10 +9,13 @@ use crate::{
         codes::Code,
         diagnostics::Diagnostic,
         document::settings as said,
-        model::{Origin, Tracing},
+        model::{Origin, Secret, Tracing},
         uri::parse_origin,
     },
-    types::fields::{is_field_value, is_token},
+    types::{
+        fields::{is_field_value, is_token},
+        known::Known,
+    },
 };
 
 /// The variable that names the collector.
@@ -34,7 +37,7 @@ pub struct TracingVariables {
     /// `OTEL_SERVICE_NAME`.
     pub service: Option<String>,
     /// `OTEL_EXPORTER_OTLP_HEADERS`.
-    pub headers: Option<String>,
+    pub headers: Option<Secret>,
     /// `OTEL_SDK_DISABLED`.
     pub is_disabled: bool,
 }
@@ -47,7 +50,7 @@ impl TracingVariables {
             endpoint: read(ENDPOINT),
             rate: read(RATE),
             service: read("OTEL_SERVICE_NAME"),
-            headers: read(HEADERS),
+            headers: read(HEADERS).map(|text| Secret(text.into())),
             is_disabled: read("OTEL_SDK_DISABLED")
                 .is_some_and(|it| it.eq_ignore_ascii_case("true")),
         }
@@ -120,8 +123,8 @@ impl Builder<'_> {
     }
 
     /// What the collector is sent besides. Only the environment says it: a configuration is no place for secrets.
-    fn headers(&mut self) -> Vec<(Box<str>, Box<str>)> {
-        let text = self.overrides.tracing.headers.as_deref();
+    fn headers(&mut self) -> Vec<(Box<str>, Secret)> {
+        let text = self.overrides.tracing.headers.as_ref().map(|it| &*it.0);
         let headers: Option<Vec<_>> = text
             .unwrap_or_default()
             .split(',')
@@ -130,7 +133,7 @@ impl Builder<'_> {
             .collect();
         headers.unwrap_or_else(|| {
             // The value isn't shown.
-            let message = "it isn't a list of headers".to_owned();
+            let message = "it isn't a list of headers that may be added".to_owned();
             self.wrong_variable(
                 HEADERS,
                 message,
@@ -147,11 +150,17 @@ impl Builder<'_> {
 }
 
 /// A `name=value`, as W3C Baggage writes them; the value is percent-encoded.
-fn header(text: &str) -> Option<(Box<str>, Box<str>)> {
+fn header(text: &str) -> Option<(Box<str>, Secret)> {
     let (name, value) = text.split_once('=')?;
     let value = percent_decode_str(value.trim()).decode_utf8().ok()?;
-    let fits = is_token(name.trim().as_bytes()) && is_field_value(value.as_bytes());
-    fits.then(|| (name.trim().into(), value.into()))
+    let known = Known::of(name.trim().as_bytes());
+    let is_own = known.is_hop_by_hop()
+        || matches!(
+            known,
+            Known::Host | Known::ContentLength | Known::ContentType | Known::UserAgent
+        );
+    let fits = is_token(name.trim().as_bytes()) && is_field_value(value.as_bytes()) && !is_own;
+    fits.then(|| (name.trim().into(), Secret(value.into())))
 }
 
 fn collector(url: &str) -> Option<(Origin, Box<str>)> {
@@ -169,7 +178,7 @@ mod tests {
 
     #[test]
     fn headers_for_the_collector_are_decoded_and_checked() {
-        let pair = |name: &str, value: &str| Some((name.into(), value.into()));
+        let pair = |name: &str, value: &str| Some((name.into(), Secret(value.into())));
         for (text, read) in [
             (
                 "authorization=Bearer%20abc",
@@ -181,6 +190,8 @@ mod tests {
             ("x-key", None),
             ("x-key=a%0d%0ab", None),
             ("x-key=%ff", None),
+            ("Host=a", None),
+            ("transfer-encoding=chunked", None),
         ] {
             assert_eq!(header(text), read, "{text}");
         }

@@ -1,7 +1,7 @@
 //! The gateway as a whole: where it listens, what it logs, how it stops, where VPC links lead.
 
 use std::{
-    collections::BTreeMap, net::SocketAddr, ops::RangeInclusive, path::PathBuf, sync::Arc,
+    collections::BTreeMap, fmt, net::SocketAddr, ops::RangeInclusive, path::PathBuf, sync::Arc,
     time::Duration,
 };
 
@@ -168,8 +168,18 @@ pub struct Tracing {
     pub service: Box<str>,
     /// `service.instance.id`.
     pub instance: Box<str>,
-    /// Headers of the gateway's requests to the collector, such as `Authorization`. Their values are secrets.
-    pub headers: Vec<(Box<str>, Box<str>)>,
+    /// Headers of the gateway's requests to the collector, such as `Authorization`.
+    pub headers: Vec<(Box<str>, Secret)>,
+}
+
+/// What nobody is told, not even in a debugger's words.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(pub Box<str>);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// Where log lines go.

@@ -7,7 +7,7 @@
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::DirBuilderExt as _,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
@@ -65,7 +65,8 @@ impl Bootstraps {
     fn write(directory: PathBuf) -> io::Result<Bootstraps> {
         fs::DirBuilder::new().mode(0o700).create(&directory)?;
         let lock = File::create(directory.join(LOCK))?;
-        lock.lock()?;
+        // Where files can't be locked, what is left behind stays.
+        let _ = lock.try_lock();
         // From here on the directory goes when this value does, whatever fails.
         let bootstraps = Bootstraps {
             directory,
@@ -95,16 +96,28 @@ impl Drop for Bootstraps {
 
 /// Removes what processes have left behind that couldn't do so themselves.
 fn remove_abandoned(all: &Path, young: Duration) {
-    let directories = fs::read_dir(all).into_iter().flatten().flatten();
-    let ours = directories.filter(|it| it.file_name().to_string_lossy().starts_with(PREFIX));
-    for directory in ours.map(|it| it.path()) {
+    let entries = fs::read_dir(all).into_iter().flatten().flatten();
+    let named = entries.filter(|it| it.file_name().to_string_lossy().starts_with(PREFIX));
+    for directory in named.map(|it| it.path()).filter(|it| is_ours(it)) {
         if is_abandoned(&directory.join(LOCK), young).unwrap_or(false) {
             let _ = fs::remove_dir_all(directory);
         }
     }
 }
 
+/// Everybody can make such names in a directory for all; nobody else can make a directory of this user's.
+fn is_ours(directory: &Path) -> bool {
+    let own = rustix::process::geteuid().as_raw();
+    fs::symlink_metadata(directory).is_ok_and(|it| {
+        let permissions = it.mode() & 0o777;
+        it.is_dir() && it.uid() == own && permissions == 0o700
+    })
+}
+
 fn is_abandoned(lock: &Path, young: Duration) -> io::Result<bool> {
+    if !fs::symlink_metadata(lock)?.is_file() {
+        return Ok(false);
+    }
     let file = File::open(lock)?;
     let age = file.metadata()?.modified()?.elapsed().unwrap_or_default();
     Ok(age >= young && file.try_lock().is_ok())
@@ -135,14 +148,15 @@ mod tests {
         fs::create_dir(&all).unwrap();
         let used = Bootstraps::write(all.join(format!("{PREFIX}used"))).unwrap();
         let (left, other) = (all.join(format!("{PREFIX}left")), all.join("other"));
-        for directory in [&left, &other] {
-            fs::create_dir(directory).unwrap();
+        let strange = all.join(format!("{PREFIX}for-all"));
+        for (directory, mode) in [(&left, 0o700), (&other, 0o700), (&strange, 0o755)] {
+            fs::DirBuilder::new().mode(mode).create(directory).unwrap();
             fs::write(directory.join(LOCK), "").unwrap();
         }
         remove_abandoned(&all, YOUNG);
         assert!(left.exists(), "it may be about to be locked");
         remove_abandoned(&all, Duration::ZERO);
-        assert!(!left.exists() && other.exists());
+        assert!(!left.exists() && other.exists() && strange.exists());
         assert!(used.directory().join("node.mjs").exists());
         drop(used);
         fs::remove_dir_all(all).unwrap();

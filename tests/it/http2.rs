@@ -172,6 +172,31 @@ async fn a_client_that_reads_steadily_is_not_stalled() {
 }
 
 #[tokio::test]
+async fn a_client_that_waits_to_be_told_is_told_to_go_on_unless_it_is_refused() {
+    let backend = Backend::start().await;
+    let gateway = gateway(&backend, "timeoutInMillis: 60000");
+    let mut client = connect(&gateway).await;
+    let post = |path: &str| {
+        let request = Request::post(format!("http://test{path}"));
+        let request = request
+            .header("expect", "100-continue")
+            .header("content-length", "2");
+        request.body(()).unwrap()
+    };
+    let (mut response, mut upload) = send(&mut client, post("/s"), false).await;
+    let told = std::future::poll_fn(|cx| response.poll_informational(cx));
+    assert_eq!(within(told).await.unwrap().unwrap().status(), 100);
+    upload.send_data(Bytes::from_static(b"hi"), true).unwrap();
+    let (mut conn, head) = backend.request().await;
+    assert_eq!(header(&head, "expect"), None);
+    assert_eq!(conn.take(2).await, b"hi");
+    conn.write("HTTP/1.1 204 No Content\r\n\r\n").await;
+    assert_eq!(within(response).await.unwrap().status(), 204);
+    let (response, _upload) = send(&mut client, post("/../x"), false).await;
+    assert_eq!(within(response).await.unwrap().status(), 400);
+}
+
+#[tokio::test]
 async fn a_client_that_ignores_the_end_of_its_connection_is_left() {
     let backend = Backend::start().await;
     let gateway = gateway(&backend, "timeoutInMillis: 60000");

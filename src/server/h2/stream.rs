@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 use h2::{RecvStream, server::SendResponse};
-use http::Request as HttpRequest;
+use http::{Request as HttpRequest, Response, StatusCode, header};
 
 use super::{Streams, head, reply::Sending, wire::Wire};
 use crate::{
@@ -37,11 +37,14 @@ pub(super) fn begin(
 ) {
     let clocks = Arc::new(Clocks::default());
     clocks.open(CLIENT_STALL, UPLOAD);
+    let awaits_continue =
+        request.headers().contains_key(header::EXPECT) && !request.body().is_end_stream();
     let pipeline = serve(request, streams.clone(), clocks.clone());
     let exchange = Exchange::Serving {
         // The record was closed on the way out.
         pipeline: Box::pin(AssertUnwindSafe(pipeline).catch_unwind().map(Result::ok)),
         respond,
+        awaits_continue,
         wire: streams.wire.clone(),
     };
     streams.open.fetch_add(1, Relaxed);
@@ -86,6 +89,8 @@ enum Exchange {
     Serving {
         pipeline: Pipeline,
         respond: SendResponse<Bytes>,
+        /// The client holds its body back until it is told that it is wanted (RFC 9110, section 10.1.1).
+        awaits_continue: bool,
         wire: Arc<Wire>,
     },
     Sending(Sending),
@@ -98,10 +103,17 @@ impl Future for Exchange {
         if let Exchange::Serving {
             pipeline,
             respond,
+            awaits_continue,
             wire,
         } = &mut *self
         {
             let Poll::Ready(reply) = pipeline.as_mut().poll(cx) else {
+                // What isn't refused at once is wanted.
+                if std::mem::take(awaits_continue) {
+                    let mut go_on = Response::new(());
+                    *go_on.status_mut() = StatusCode::CONTINUE;
+                    let _ = respond.send_informational(go_on);
+                }
                 // A client that resets its stream has left.
                 return respond.poll_reset(cx).map(drop);
             };

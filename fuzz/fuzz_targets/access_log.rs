@@ -53,7 +53,7 @@ fn site(texts: [&str; 3]) -> Site {
     }
 }
 
-fn context(input: &Input<'_>) -> Context {
+fn context(input: &Input<'_>) -> Box<Context> {
     let address = SocketAddr::from(([192, 0, 2, 1], 4000));
     let tls = TlsFacts {
         version: "TLSv1.3",

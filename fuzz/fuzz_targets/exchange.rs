@@ -28,7 +28,12 @@ use sluicegate::{
         Gateway,
         snapshot::{Shared, Snapshot},
     },
-    server::{Origin, Service, client_stream::ClientStream, h1, registry::Handle},
+    server::{
+        Origin, Service,
+        client_stream::ClientStream,
+        h1,
+        registry::{Entry, NO_DOOR},
+    },
     stream::framing::Framing,
     types::peer::{Peer, Serves},
 };
@@ -170,6 +175,7 @@ fn serve(says: VecDeque<Vec<u8>>, leaves: bool) -> Vec<u8> {
         hears: hears.clone(),
     };
     let address = SocketAddr::from(([192, 0, 2, 1], 4000));
+    let entry = Entry::new(Arc::default(), NO_DOOR);
     let origin = Origin {
         service: Arc::new(Service {
             gateway: GATEWAY.clone(),
@@ -177,7 +183,7 @@ fn serve(says: VecDeque<Vec<u8>>, leaves: bool) -> Vec<u8> {
             is_leaving: Arc::default(),
         }),
         peer: Arc::new(Peer::new(address, address, None, Serves::Apis)),
-        handle: Arc::new(Handle::default()),
+        handle: entry.handle().clone(),
         may_be_http2: false,
     };
     let woken = Arc::new(Woken::default());

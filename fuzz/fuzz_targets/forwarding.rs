@@ -85,7 +85,7 @@ struct Input<'a> {
 }
 
 /// The path's first two segments are the parameters.
-fn context(input: &Input<'_>) -> Context {
+fn context(input: &Input<'_>) -> Box<Context> {
     let address = SocketAddr::from(([192, 0, 2, 1], 4000));
     let peer = Peer::new(address, address, None, Serves::Apis);
     let mut head = sluicegate_fuzz::request(input.target, fields_of(input.lines));

@@ -49,7 +49,7 @@ fn written(source: &Source) -> Option<String> {
 }
 
 /// A request to `/{p}`, whose parameter is the path's first segment.
-fn context(input: &Input<'_>) -> Context {
+fn context(input: &Input<'_>) -> Box<Context> {
     let address = SocketAddr::from(([192, 0, 2, 1], 4000));
     let peer = Peer::new(address, address, None, Serves::Apis);
     let mut context = Context::open(

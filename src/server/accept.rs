@@ -160,7 +160,8 @@ fn accept_now(listener: &TcpListener) -> Option<(TcpStream, SocketAddr)> {
 /// Serves a connection that has been accepted.
 async fn arrive(mut tcp: TcpStream, address: SocketAddr, terms: Arc<Terms>, door: Door) {
     let _ = tcp.set_nodelay(true);
-    let Some((address, local)) = handshake::addresses(&mut tcp, address, &terms).await else {
+    let Some((address, local)) = handshake::addresses(&mut tcp, address, &terms, &door).await
+    else {
         return;
     };
     match terms.tls.clone() {
@@ -181,7 +182,7 @@ async fn serve_tls(
     door: Door,
     (address, local): (SocketAddr, SocketAddr),
 ) {
-    if let Some(stream) = handshake::tls(tcp, address, config, &terms).await {
+    if let Some(stream) = handshake::tls(tcp, address, config, &terms, &door).await {
         let connection = stream.get_ref().1;
         let is_http2 = connection.alpn_protocol() == Some(b"h2");
         let peer = Peer::new(address, local, Some(facts(connection)), terms.serves);

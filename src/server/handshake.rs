@@ -7,7 +7,13 @@ use rustls::{CertificateError, Error, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 
-use super::{accept::Terms, client_stream::linger, proxy_protocol, tls::has_long_chain};
+use super::{
+    accept::{Door, Terms},
+    client_stream::linger,
+    proxy_protocol,
+    registry::WELCOME,
+    tls::has_long_chain,
+};
 use crate::{
     telemetry::{
         metrics::handshakes::{self, Reason},
@@ -53,19 +59,19 @@ pub async fn addresses(
     tcp: &mut TcpStream,
     client: SocketAddr,
     terms: &Terms,
+    door: &Door,
 ) -> Option<(SocketAddr, SocketAddr)> {
     let own = (client, tcp.local_addr().unwrap_or(client));
     if !terms.proxy_protocol {
         return Some(own);
     }
     let reading = proxy_protocol::read(tcp);
-    let (reason, error) = match tokio::time::timeout(terms.service.http.first_byte, reading).await {
+    match in_time(reading, terms, door).await {
         Ok(Ok(said)) => return Some(said.unwrap_or(own)),
-        Ok(Err(error)) if has_left(&error) => (Reason::ClientLeft, error),
-        Ok(Err(error)) => (Reason::ProxyHeader, error),
-        Err(late) => (Reason::Timeout, late.into()),
-    };
-    failed(reason, client, error);
+        Ok(Err(error)) if has_left(&error) => failed(Reason::ClientLeft, client, error),
+        Ok(Err(error)) => failed(Reason::ProxyHeader, client, error),
+        Err(late) => failed(Reason::Timeout, client, late),
+    }
     None
 }
 
@@ -75,9 +81,10 @@ pub async fn tls(
     client: SocketAddr,
     config: Arc<ServerConfig>,
     terms: &Terms,
+    door: &Door,
 ) -> Option<TlsStream<TcpStream>> {
     let handshake = TlsAcceptor::from(config).accept(tcp).into_fallible();
-    match tokio::time::timeout(terms.service.http.first_byte, handshake).await {
+    match in_time(handshake, terms, door).await {
         Ok(Ok(stream)) if has_long_chain(stream.get_ref().1) => {
             let reason = Reason::CertificateInvalid;
             failed(reason, client, "its chain of certificates is too long");
@@ -95,6 +102,25 @@ pub async fn tls(
             failed(Reason::Timeout, client, late);
             None
         }
+    }
+}
+
+/// Waits for what a client has to say before its first request; not for long once its listener closes.
+async fn in_time<T>(
+    said: impl Future<Output = T>,
+    terms: &Terms,
+    door: &Door,
+) -> Result<T, &'static str> {
+    let dismissed = async {
+        door.closing.cancelled().await;
+        tokio::time::sleep(WELCOME).await;
+    };
+    tokio::select! {
+        biased;
+        said = tokio::time::timeout(terms.service.http.first_byte, said) => {
+            said.map_err(|_| "it took longer than `http.firstByteTimeoutInMillis`")
+        }
+        () = dismissed => Err("its listener closes"),
     }
 }
 

@@ -7,6 +7,7 @@ use rustls::{
     ClientConfig, RootCertStore, ServerConfig,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName},
 };
+use sluicegate::types::lifecycle::Phase;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 
@@ -97,6 +98,17 @@ async fn the_certificate_fits_the_name_and_alpn_chooses_the_protocol() {
         .unwrap();
     let (response, _) = client.send_request(request, true).unwrap();
     assert_eq!(within(response).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn clients_that_havent_begun_dont_hold_a_shutdown_up() {
+    let backend = Backend::start().await;
+    let (gateway, [one, _]) = gateway(backend.address, "");
+    let _says_nothing = TcpStream::connect(gateway.address).await.unwrap();
+    let without_preface = connect(&gateway, &one, "one.example", &["h2"]);
+    let _without_preface = without_preface.await.unwrap();
+    gateway.conductor().advance(Phase::Draining);
+    gateway.ended().await;
 }
 
 #[tokio::test]

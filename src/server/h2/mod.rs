@@ -7,7 +7,7 @@ mod stream;
 mod wire;
 
 use std::{
-    future::{Future as _, poll_fn},
+    future::{Future, poll_fn},
     pin::pin,
     sync::{
         Arc,
@@ -24,7 +24,7 @@ use h2::{
 };
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{Origin, client_stream::ClientStream};
+use super::{Origin, client_stream::ClientStream, registry::WELCOME};
 use crate::{stream::timer::LazyTimer, types::clock::Tick};
 use keep_alive::KeepAlive;
 use wire::{Watched, Wire};
@@ -58,11 +58,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 pub async fn serve<S: ClientStream>(stream: S, origin: Origin) {
     origin.handle.set_carrier();
     let (stream, wire) = Watched::new(stream);
-    let preface = settings().handshake(stream);
-    let connection = match tokio::time::timeout(origin.service.http.first_byte, preface).await {
-        Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => return ended(&error),
-        Err(_) => return,
+    let Some(connection) = welcome(settings().handshake(stream), &origin).await else {
+        return;
     };
     let streams = Arc::new(Streams {
         origin,
@@ -73,6 +70,31 @@ pub async fn serve<S: ClientStream>(stream: S, origin: Origin) {
     streams.origin.handle.set_idle(Tick::now());
     let mut serving = Serving::new(connection, streams);
     poll_fn(|cx| serving.poll(cx)).await;
+}
+
+/// Waits for the client's preface; not for long once the connection is to end.
+async fn welcome<C>(
+    preface: impl Future<Output = Result<C, h2::Error>>,
+    origin: &Origin,
+) -> Option<C> {
+    let first_byte = origin.service.http.first_byte;
+    let begun = Tick::now();
+    let mut timer = LazyTimer::new(begun.after(first_byte));
+    let mut preface = pin!(preface);
+    poll_fn(|cx| {
+        origin.handle.register(cx.waker());
+        if let Poll::Ready(preface) = preface.as_mut().poll(cx) {
+            return Poll::Ready(preface.inspect_err(ended).ok());
+        }
+        let patience = if origin.handle.is_closing() {
+            first_byte.min(WELCOME)
+        } else {
+            first_byte
+        };
+        let due = begun.after(patience);
+        timer.poll(cx, Tick::now(), due).map(|()| None)
+    })
+    .await
 }
 
 fn settings() -> Builder {

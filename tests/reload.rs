@@ -20,6 +20,9 @@
 #[path = "it/support/mod.rs"]
 mod support;
 
+#[path = "reload/logs.rs"]
+mod logs;
+
 #[path = "reload/process.rs"]
 mod process;
 
@@ -574,6 +577,22 @@ async fn item_185_at_the_limit_stuck_streams_are_cut_and_counted() {
     for _ in 0..3 {
         process.line_with("[drained]").await;
     }
+    assert_eq!(process.exit_status().await, Some(0));
+}
+
+#[tokio::test]
+async fn item_183_an_interrupt_waits_for_streams_and_for_nobody_to_look_away() {
+    let streams = Streams::backend().await;
+    let api = document(&proxy("/streams", streams.address, STREAM));
+    let settings = "shutdown: {preStopDelayInMillis: 3600000}\n";
+    let process = Process::start(&[("api.yaml", &api)], settings).await;
+    let clients = streams.open(process.address, "/streams", 2).await;
+    process.signal("INT");
+    process.line_with("SIGINT: shutting down").await;
+    process.line_with("requests=2").await;
+    within(async { while TcpStream::connect(process.address).await.is_ok() {} }).await;
+    streams.step(&clients).await;
+    streams.finish(clients).await;
     assert_eq!(process.exit_status().await, Some(0));
 }
 

@@ -408,9 +408,24 @@ async fn functions_that_stay_keep_their_processes_and_others_finish_what_they_ha
     assert_eq!(status(&process.reload().await.0), 200);
     let second = pid().await;
     assert_ne!(second, first);
+    let counts = async || {
+        let page = process.ask_admin("GET /metrics").await.1;
+        ["invocations", "cold_starts"].map(|what| {
+            let series = format!("sluicegate_function_{what}_total{{function=\"pid\"}} ");
+            let value = page.lines().find_map(|line| line.strip_prefix(&series));
+            value.unwrap().parse::<u32>().unwrap()
+        })
+    };
+    // Those of the function as it was before are among them.
+    let [invocations, cold_starts] = counts().await;
+    assert!(
+        invocations >= 5 && cold_starts >= 3,
+        "{invocations}, {cold_starts}"
+    );
     process.write("may-go", "");
     assert_eq!(waiting.answer().await.1, first);
     assert_eq!(pid().await, second);
+    assert_eq!(counts().await, [invocations + 1, cold_starts]);
     let gone = std::path::PathBuf::from(format!("/proc/{first}"));
     within(async {
         while gone.exists() {

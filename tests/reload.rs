@@ -596,6 +596,26 @@ async fn item_185_at_the_limit_stuck_streams_are_cut_and_counted() {
 }
 
 #[tokio::test]
+async fn item_185_a_client_that_takes_nothing_is_cut_at_the_limit() {
+    const LENGTH: usize = 64 << 20;
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n");
+    let answer = [head.into_bytes(), vec![b'x'; LENGTH]].concat();
+    let backend = Backend::start().await.always(answer);
+    let api = document(&proxy("/x", backend, STREAM));
+    let settings = "shutdown: {preStopDelayInMillis: 0, drainTimeoutInMillis: 300}\n";
+    let process = Process::start(&[("api.yaml", &api)], settings).await;
+    let mut stuck = Client::connect(process.address).await;
+    stuck.send(GET).await;
+    stuck.head().await;
+    process.signal("TERM");
+    process.line_with("requests=1").await;
+    let cut = process.line_with("cutting what is still under way").await;
+    assert!(cut.contains("requests=1"), "{cut}");
+    process.line_with("[drained]").await;
+    assert_eq!(process.exit_status().await, Some(0));
+}
+
+#[tokio::test]
 async fn item_183_an_interrupt_waits_for_streams_and_for_nobody_to_look_away() {
     let streams = Streams::backend().await;
     let api = document(&proxy("/streams", streams.address, STREAM));

@@ -77,11 +77,52 @@ async fn item_163_a_full_disk_loses_lines_and_no_requests() {
     assert_eq!(lost(&process, "/dev/full").await, 3);
     process.signal("TERM");
     assert_eq!(process.exit_status().await, Some(0));
-    let complaint = process.line_with("can't be written and are lost").await;
-    assert!(complaint.contains("/dev/full"), "{complaint}");
-    let said = process.said().await;
-    let complaints = said.iter().filter(|line| line.contains("/dev/full"));
-    assert_eq!(complaints.count(), 0, "{said:#?}");
+    let said = process.last_words().await;
+    let complaints = said.iter().filter(|line| {
+        line.contains("log lines can't be written and are lost") && line.contains("/dev/full")
+    });
+    assert_eq!(complaints.count(), 1, "{said:#?}");
+}
+
+#[tokio::test]
+async fn an_output_that_fails_now_and_then_is_told_once_for_many() {
+    let api = document(&mock("/ping", "ok"));
+    let settings = two_logs("logs/most.log");
+    let process = Process::start(&[("api.yaml", &api)], &settings)
+        .prepared(|directory| fs::create_dir(directory.join("logs")).unwrap())
+        .with_stdout(std::process::Stdio::null())
+        .await;
+    let output = process.directory.join("logs/most.log");
+    let name = output.display().to_string();
+    let (place, aside) = (
+        process.directory.join("logs"),
+        process.directory.join("aside"),
+    );
+    for count in 1..=3 {
+        fs::rename(&place, &aside).unwrap();
+        ask_nobody(&process).await;
+        has_lost(&process, &name, count).await;
+        fs::rename(&aside, &place).unwrap();
+        ask_nobody(&process).await;
+        within(async {
+            while fs::read_to_string(&output).unwrap().lines().count() < count as usize {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await;
+    }
+    process.signal("TERM");
+    assert_eq!(process.exit_status().await, Some(0));
+    let said = process.last_words().await;
+    let about_lines: Vec<&String> = said
+        .iter()
+        .filter(|line| line.contains("log lines"))
+        .collect();
+    assert!(
+        matches!(&about_lines[..], [lost, again]
+            if lost.contains("can't be written and are lost") && again.contains("are written again")),
+        "{said:#?}"
+    );
 }
 
 #[tokio::test]

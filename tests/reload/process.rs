@@ -216,6 +216,16 @@ impl Process {
         std::iter::from_fn(|| lines.try_recv().ok()).collect()
     }
 
+    /// All that it says to its end and nobody has waited for.
+    pub async fn last_words(&self) -> Vec<String> {
+        let mut lines = self.lines.lock().await;
+        let mut said = Vec::new();
+        while let Some(line) = within(lines.recv()).await {
+            said.push(line);
+        }
+        said
+    }
+
     pub fn id(&self) -> u32 {
         self.id
     }

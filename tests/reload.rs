@@ -20,6 +20,9 @@
 #[path = "it/support/mod.rs"]
 mod support;
 
+#[path = "reload/logs.rs"]
+mod logs;
+
 #[path = "reload/process.rs"]
 mod process;
 
@@ -405,9 +408,24 @@ async fn functions_that_stay_keep_their_processes_and_others_finish_what_they_ha
     assert_eq!(status(&process.reload().await.0), 200);
     let second = pid().await;
     assert_ne!(second, first);
+    let counts = async || {
+        let page = process.ask_admin("GET /metrics").await.1;
+        ["invocations", "cold_starts"].map(|what| {
+            let series = format!("sluicegate_function_{what}_total{{function=\"pid\"}} ");
+            let value = page.lines().find_map(|line| line.strip_prefix(&series));
+            value.unwrap().parse::<u32>().unwrap()
+        })
+    };
+    // Those of the function as it was before are among them.
+    let [invocations, cold_starts] = counts().await;
+    assert!(
+        invocations >= 5 && cold_starts >= 3,
+        "{invocations}, {cold_starts}"
+    );
     process.write("may-go", "");
     assert_eq!(waiting.answer().await.1, first);
     assert_eq!(pid().await, second);
+    assert_eq!(counts().await, [invocations + 1, cold_starts]);
     let gone = std::path::PathBuf::from(format!("/proc/{first}"));
     within(async {
         while gone.exists() {
@@ -574,6 +592,42 @@ async fn item_185_at_the_limit_stuck_streams_are_cut_and_counted() {
     for _ in 0..3 {
         process.line_with("[drained]").await;
     }
+    assert_eq!(process.exit_status().await, Some(0));
+}
+
+#[tokio::test]
+async fn item_185_a_client_that_takes_nothing_is_cut_at_the_limit() {
+    const LENGTH: usize = 64 << 20;
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {LENGTH}\r\n\r\n");
+    let answer = [head.into_bytes(), vec![b'x'; LENGTH]].concat();
+    let backend = Backend::start().await.always(answer);
+    let api = document(&proxy("/x", backend, STREAM));
+    let settings = "shutdown: {preStopDelayInMillis: 0, drainTimeoutInMillis: 300}\n";
+    let process = Process::start(&[("api.yaml", &api)], settings).await;
+    let mut stuck = Client::connect(process.address).await;
+    stuck.send(GET).await;
+    stuck.head().await;
+    process.signal("TERM");
+    process.line_with("requests=1").await;
+    let cut = process.line_with("cutting what is still under way").await;
+    assert!(cut.contains("requests=1"), "{cut}");
+    process.line_with("[drained]").await;
+    assert_eq!(process.exit_status().await, Some(0));
+}
+
+#[tokio::test]
+async fn item_183_an_interrupt_waits_for_streams_and_for_nobody_to_look_away() {
+    let streams = Streams::backend().await;
+    let api = document(&proxy("/streams", streams.address, STREAM));
+    let settings = "shutdown: {preStopDelayInMillis: 3600000}\n";
+    let process = Process::start(&[("api.yaml", &api)], settings).await;
+    let clients = streams.open(process.address, "/streams", 2).await;
+    process.signal("INT");
+    process.line_with("SIGINT: shutting down").await;
+    process.line_with("requests=2").await;
+    within(async { while TcpStream::connect(process.address).await.is_ok() {} }).await;
+    streams.step(&clients).await;
+    streams.finish(clients).await;
     assert_eq!(process.exit_status().await, Some(0));
 }
 

@@ -1,13 +1,14 @@
 //! Compression of buffered responses (`minimumCompressionSize`), on API Gateway's conditions: the client lists the
 //! coding, prefers it, the backend hasn't coded the body, and the body is large enough.
 
-use std::io::Write as _;
+use std::{io::Write as _, sync::LazyLock, thread::available_parallelism};
 
 use bytes::Bytes;
 use flate2::{
     Compression,
     write::{GzEncoder, ZlibEncoder},
 };
+use tokio::sync::Semaphore;
 
 use crate::types::{
     fields::{Fields, list_members},
@@ -23,6 +24,14 @@ pub(super) enum Coding {
 
 /// From this size on compressing takes long enough to be done elsewhere than on a worker.
 const ON_ANOTHER_THREAD: usize = 32 * 1024;
+
+/// How many of those may be compressed at a time, over all workers: one for each CPU. More wouldn't be done sooner, but
+/// each would take a thread, and room for what it makes.
+static ROOM: LazyLock<Semaphore> = LazyLock::new(|| Semaphore::new(cpus()));
+
+fn cpus() -> usize {
+    available_parallelism().map_or(1, usize::from)
+}
 
 /// The coding to apply, if any.
 pub(super) fn wanted(
@@ -71,11 +80,7 @@ pub(super) async fn compress(coding: Coding, body: Bytes, fields: &mut Fields) -
     let coded = if body.len() < ON_ANOTHER_THREAD {
         encode(coding, &body)
     } else {
-        let copy = body.clone();
-        tokio::task::spawn_blocking(move || encode(coding, &copy))
-            .await
-            .ok()
-            .flatten()
+        encode_elsewhere(coding, body.clone()).await
     };
     let Some(coded) = coded else { return body };
     let name: &[u8] = match coding {
@@ -84,6 +89,17 @@ pub(super) async fn compress(coding: Coding, body: Bytes, fields: &mut Fields) -
     };
     fields.push_known(Known::ContentEncoding, b"Content-Encoding", name);
     coded
+}
+
+async fn encode_elsewhere(coding: Coding, body: Bytes) -> Option<Bytes> {
+    let room = ROOM.acquire().await.ok()?;
+    let encoding = tokio::task::spawn_blocking(move || {
+        let coded = encode(coding, &body);
+        // Held to the end of the work, even if nobody waits for it any more.
+        drop(room);
+        coded
+    });
+    encoding.await.ok().flatten()
 }
 
 fn encode(coding: Coding, body: &[u8]) -> Option<Bytes> {
@@ -101,11 +117,18 @@ fn encode(coding: Coding, body: &[u8]) -> Option<Bytes> {
             encoder.finish()
         }
     };
-    coded.ok().map(Bytes::from)
+    let mut coded = coded.ok()?;
+    // What isn't needed would be kept for as long as the client reads.
+    coded.shrink_to_fit();
+    Some(Bytes::from(coded))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
     use super::*;
 
     fn accepting(value: &str) -> Fields {
@@ -141,5 +164,20 @@ mod tests {
         let mut coded = Fields::default();
         coded.push(b"Content-Encoding", b"br");
         assert_eq!(wanted(Some(0), &accepting("gzip"), &coded, 10), None);
+    }
+
+    #[tokio::test]
+    async fn large_bodies_wait_for_room_and_give_it_back() {
+        let body = Bytes::from(vec![b'x'; ON_ANOTHER_THREAD]);
+        let mut fields = Fields::default();
+        let taken = ROOM.acquire_many(cpus() as u32).await.unwrap();
+        let mut compressing = Box::pin(compress(Coding::Gzip, body, &mut fields));
+        let a_moment = Duration::from_millis(150);
+        assert!(timeout(a_moment, &mut compressing).await.is_err());
+        drop(taken);
+        let coded = compressing.await;
+        assert!(coded.len() < 1000);
+        assert!(fields.has(Known::ContentEncoding));
+        assert_eq!(ROOM.available_permits(), cpus());
     }
 }

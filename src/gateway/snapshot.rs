@@ -76,8 +76,9 @@ impl Shared {
             is_same.then(|| own.clone())
         };
         let function = |function: &model::Function| {
-            let made = kept(function).unwrap_or_else(|| Arc::new(make_function(function, control)));
-            (function.name.clone(), made)
+            let earlier = self.functions.get(&function.name).map(Arc::as_ref);
+            let make = || Arc::new(make_function(function, earlier, control));
+            (function.name.clone(), kept(function).unwrap_or_else(make))
         };
         let is_traced_as_before = before.is_some_and(|before| before.tracing == model.tracing);
         let tracer = if is_traced_as_before {
@@ -116,9 +117,18 @@ fn start_tracer(_: &Model, _: &Handle) -> Option<Arc<Tracer>> {
     None
 }
 
-fn make_function(function: &model::Function, control: &Handle) -> Function {
+/// A function; it goes on counting where the one of its name did.
+fn make_function(
+    function: &model::Function,
+    earlier: Option<&Function>,
+    control: &Handle,
+) -> Function {
+    let local = || match earlier.map(|earlier| &earlier.target) {
+        Some(Target::Local(earlier)) => earlier.followed_by(function, control),
+        _ => Local::new(function, control),
+    };
     let target = match &function.target {
-        model::FunctionTarget::Local(_) => Target::Local(Local::new(function, control)),
+        model::FunctionTarget::Local(_) => Target::Local(local()),
         model::FunctionTarget::Remote(remote) => Target::Remote(Remote::new(remote, control)),
     };
     Function {

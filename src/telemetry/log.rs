@@ -2,7 +2,7 @@
 
 use std::{
     io::{self, IsTerminal},
-    sync::{Arc, OnceLock},
+    sync::OnceLock,
 };
 
 use tracing_subscriber::{
@@ -89,7 +89,7 @@ pub fn set_level(words: &str) -> Result<(), String> {
 
 /// Gathers one event's line and hands it over whole.
 struct Lines {
-    sink: Arc<Sink>,
+    sink: Sink,
     line: Vec<u8>,
 }
 

@@ -5,6 +5,7 @@ pub mod execution;
 pub mod live;
 pub mod log;
 pub mod metrics;
+mod output;
 pub mod record;
 pub mod seldom;
 pub mod span;

@@ -26,7 +26,7 @@ use crate::{
 #[derive(Debug)]
 pub struct AccessLog {
     /// Where; `None` for nowhere.
-    sink: Option<Arc<Sink>>,
+    sink: Option<Sink>,
     /// One line.
     format: Template,
     /// The same where nothing went wrong: most lines need say little more about that.
@@ -35,7 +35,7 @@ pub struct AccessLog {
 
 impl AccessLog {
     /// A log with lines of this format.
-    pub fn new(sink: Option<Arc<Sink>>, format: Template) -> AccessLog {
+    pub fn new(sink: Option<Sink>, format: Template) -> AccessLog {
         AccessLog {
             sink,
             flawless: format.for_flawless(Escape::Log),

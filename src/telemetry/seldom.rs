@@ -30,7 +30,12 @@ impl Seldom {
 
     /// Counts one. If it is time for a line, how many that line is about.
     pub fn count(&self, now: Tick) -> Option<u64> {
-        self.untold.fetch_add(1, Relaxed);
+        self.count_many(1, now)
+    }
+
+    /// Counts several.
+    pub fn count_many(&self, count: u64, now: Tick) -> Option<u64> {
+        self.untold.fetch_add(count, Relaxed);
         self.rest(now)
     }
 

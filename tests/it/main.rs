@@ -25,6 +25,7 @@ mod forwarding;
 mod framing;
 mod function_urls;
 mod gateway_responses;
+mod health_checks;
 mod http2;
 mod integrations;
 mod invoke_api;

@@ -82,6 +82,7 @@ pub struct Starting<'a> {
     listener: &'a str,
     settings: &'a str,
     command: Command,
+    stdout: Stdio,
 }
 
 /// A gateway that runs. It is killed, and its files are removed, when it goes out of scope.
@@ -131,24 +132,28 @@ impl Process {
             address: ([127, 0, 0, 1], free_port()).into(),
             listener: "",
             settings: more,
+            stdout: Stdio::piped(),
         }
     }
 
     async fn run(
         mut command: Command,
+        stdout: Stdio,
         directory: PathBuf,
         address: SocketAddr,
         admin: SocketAddr,
         input: &str,
     ) -> Process {
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdout(stdout).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         drop(command);
         if let Some(mut stdin) = child.stdin.take() {
             stdin.write_all(input.as_bytes()).unwrap();
         }
         let (say, lines) = mpsc::unbounded_channel();
-        listen(child.stdout.take().unwrap(), say.clone());
+        if let Some(stdout) = child.stdout.take() {
+            listen(stdout, say.clone());
+        }
         listen(child.stderr.take().unwrap(), say);
         let mut process = Process {
             id: child.id(),
@@ -211,6 +216,16 @@ impl Process {
         std::iter::from_fn(|| lines.try_recv().ok()).collect()
     }
 
+    /// All that it says to its end and nobody has waited for.
+    pub async fn last_words(&self) -> Vec<String> {
+        let mut lines = self.lines.lock().await;
+        let mut said = Vec::new();
+        while let Some(line) = within(lines.recv()).await {
+            said.push(line);
+        }
+        said
+    }
+
     pub fn id(&self) -> u32 {
         self.id
     }
@@ -258,6 +273,12 @@ impl Starting<'_> {
         self
     }
 
+    /// With its standard output there, where nobody waits for its lines.
+    pub fn with_stdout(mut self, stdout: impl Into<Stdio>) -> Self {
+        self.stdout = stdout.into();
+        self
+    }
+
     /// With the directory as `prepare` leaves it.
     pub fn prepared(self, prepare: impl FnOnce(&Path)) -> Self {
         prepare(&self.directory);
@@ -284,6 +305,7 @@ impl<'a> IntoFuture for Starting<'a> {
         fs::write(self.directory.join("sluicegate.yaml"), text).unwrap();
         Box::pin(Process::run(
             self.command,
+            self.stdout,
             self.directory,
             self.address,
             admin,
@@ -295,7 +317,8 @@ impl<'a> IntoFuture for Starting<'a> {
 /// A gateway that reads its configuration from standard input.
 pub async fn with_input(command: Command, input: &str) -> Process {
     let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
-    Process::run(command, PathBuf::new(), nowhere, nowhere, input).await
+    let (stdout, directory) = (Stdio::piped(), PathBuf::new());
+    Process::run(command, stdout, directory, nowhere, nowhere, input).await
 }
 
 fn listen(from: impl Read + Send + 'static, say: mpsc::UnboundedSender<String>) {

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Counts since the start.
+/// Counts since the start, whatever settings the function had.
 #[derive(Debug, Default)]
 pub struct Counters {
     /// Invocations taken in.

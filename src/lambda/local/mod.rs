@@ -57,6 +57,17 @@ pub struct Local {
 impl Local {
     /// A function without an environment yet; `control` is where its processes are looked after.
     pub fn new(model: &Function, control: &Handle) -> Local {
+        Local::counting_in(Arc::default(), model, control)
+    }
+
+    /// The function that takes this one's place, with other settings: its counts go on.
+    #[must_use]
+    pub fn followed_by(&self, model: &Function, control: &Handle) -> Local {
+        let own = self.pool.as_ref().map(|pool| pool.counters.clone());
+        Local::counting_in(own.unwrap_or_default(), model, control)
+    }
+
+    fn counting_in(counters: Arc<Counters>, model: &Function, control: &Handle) -> Local {
         let FunctionTarget::Local(local) = &model.target else {
             return Local {
                 pool: None,
@@ -64,7 +75,7 @@ impl Local {
                 _bootstraps: None,
             };
         };
-        let pool = Pool::new(model, local, control);
+        let pool = Pool::new(model, local, counters, control);
         Local {
             _watch: local.watch.then(|| Watch::start(&pool, control)).flatten(),
             // If it can't be written, the first environment's failure says so.
@@ -99,7 +110,7 @@ impl Local {
 
     /// What has been counted since the start.
     pub fn counters(&self) -> Option<&Counters> {
-        self.pool.as_ref().map(|pool| &pool.counters)
+        self.pool.as_ref().map(|pool| &*pool.counters)
     }
 
     /// How many environments there are, and invocations that wait for one.

@@ -38,7 +38,7 @@ pub(super) struct Pool {
     /// What is said of it as a local one.
     pub local: LocalFunction,
     /// What is counted.
-    pub counters: Counters,
+    pub counters: Arc<Counters>,
     control: Handle,
     admitted: Arc<AtomicUsize>,
     fleet: Mutex<Fleet>,
@@ -48,11 +48,16 @@ pub(super) struct Pool {
 
 impl Pool {
     /// A pool without environments.
-    pub(super) fn new(function: &Function, local: &LocalFunction, control: &Handle) -> Arc<Pool> {
+    pub(super) fn new(
+        function: &Function,
+        local: &LocalFunction,
+        counters: Arc<Counters>,
+        control: &Handle,
+    ) -> Arc<Pool> {
         Arc::new_cyclic(|own| Pool {
             function: function.clone(),
             local: local.clone(),
-            counters: Counters::default(),
+            counters,
             control: control.clone(),
             admitted: Arc::default(),
             fleet: Mutex::default(),
@@ -387,6 +392,7 @@ mod tests {
         let pool = Pool::new(
             &testing::function(local.clone()),
             &local,
+            Arc::default(),
             &Handle::current(),
         );
         let record = Record::new(Environment::new(1, pool.clone()));

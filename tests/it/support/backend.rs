@@ -51,7 +51,16 @@ impl Backend {
 
     /// Answers every request on every connection with `answer`, for as long as the test runs.
     pub fn always(self, answer: impl Into<Vec<u8>>) -> SocketAddr {
-        let (address, answer) = (self.address, answer.into());
+        let answer = answer.into();
+        self.answering(move |_| Some(answer.clone()))
+    }
+
+    /// Answers every request on every connection with what `answer` makes of its head, if it makes anything of it.
+    pub fn answering(
+        self,
+        answer: impl Fn(&str) -> Option<Vec<u8>> + Clone + Send + 'static,
+    ) -> SocketAddr {
+        let address = self.address;
         tokio::spawn(async move {
             while let Ok((stream, _)) = self.listener.accept().await {
                 let answer = answer.clone();
@@ -60,7 +69,10 @@ impl Backend {
                         stream,
                         read: Vec::new(),
                     };
-                    while conn.try_head().await.is_some() {
+                    while let Some(head) = conn.try_head().await {
+                        let Some(answer) = answer(&head) else {
+                            continue;
+                        };
                         if conn.stream.write_all(&answer).await.is_err() {
                             break;
                         }

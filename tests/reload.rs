@@ -23,6 +23,12 @@ mod support;
 #[path = "reload/process.rs"]
 mod process;
 
+#[path = "reload/told.rs"]
+mod told;
+
+#[path = "reload/trust.rs"]
+mod trust;
+
 #[path = "reload/streams.rs"]
 mod streams;
 

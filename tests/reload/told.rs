@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::{
     process::{Process, mock},
-    support::{document, status},
+    support::{document, status, within},
 };
 
 /// What `/metrics` says of a series.
@@ -106,4 +106,29 @@ async fn what_is_wrong_is_told_without_the_secrets_beside_it() {
     }
     // Operators find the whole in the log.
     process.line_with("s3cret-in-the-line").await;
+}
+
+#[tokio::test]
+async fn a_pipe_or_a_device_in_the_place_of_a_file_is_told_and_never_waited_for() {
+    let api = document(&mock("/ping", "ok"));
+    let process = Process::start(&[("api.yaml", &api)], "watch: true\n").await;
+    let path = process.directory.join("api.yaml");
+    for place in ["pipe", "/dev/zero"] {
+        std::fs::remove_file(&path).unwrap();
+        if place == "pipe" {
+            let made = std::process::Command::new("mkfifo").arg(&path).status();
+            assert!(made.unwrap().success());
+        } else {
+            std::os::unix::fs::symlink(place, &path).unwrap();
+        }
+        let (head, told) = within(process.reload()).await;
+        assert_eq!(status(&head), 422, "{told}");
+        assert!(
+            told.contains("E001") && told.contains("isn't a regular file"),
+            "{told}"
+        );
+    }
+    std::fs::remove_file(&path).unwrap();
+    process.write("api.yaml", &api);
+    assert_eq!(status(&within(process.reload()).await.0), 200);
 }

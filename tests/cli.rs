@@ -532,6 +532,34 @@ fn connections_that_find_no_room_are_told_once_for_many() {
 }
 
 #[test]
+fn the_descriptor_limit_is_raised_whether_or_not_connections_are_limited() {
+    for (name, http) in [
+        ("default", ""),
+        ("limited", "http: {maxConnections: 1000}\n"),
+    ] {
+        let settings = format!(
+            "listeners: [{{address: 127.0.0.1:0}}]\nworkers: 1\n{http}accessLog: {{path: none}}\napis: [{{definition: api.yaml}}]\n"
+        );
+        let files = [("sluicegate.yaml", settings.as_str()), ("api.yaml", GOOD)];
+        let files = Files::new(&format!("descriptors-{name}"), &files);
+        let mut command = Command::new("sh");
+        command.env_remove("SLUICEGATE_LISTEN").args([
+            "-c",
+            "ulimit -Sn 200 && exec \"$0\" serve \"$1\"",
+            env!("CARGO_BIN_EXE_sluicegate"),
+            &files.path("sluicegate.yaml"),
+        ]);
+        let gateway = Running::start(command);
+        let limits = fs::read_to_string(format!("/proc/{}/limits", gateway.child.id())).unwrap();
+        let line = limits.lines().find(|it| it.starts_with("Max open files"));
+        let words: Vec<&str> = line.unwrap().split_whitespace().collect();
+        let (soft, hard) = (words[3], words[4]);
+        assert_ne!(hard, "200", "the test can't see anything here");
+        assert_eq!(soft, hard, "{name}");
+    }
+}
+
+#[test]
 fn failures_before_http_are_told_once_for_many() {
     let settings = "listeners: [{address: 127.0.0.1:0, proxyProtocol: true}]\nworkers: 1\n\
         accessLog: {path: none}\napis: [{definition: api.yaml}]\n";

@@ -177,7 +177,17 @@ fn a_document_of_6_mb_is_told() {
     );
     fs::write(directory.join("input.yaml"), text).unwrap();
     let said = check(&directory, &["input.yaml"]);
-    fs::remove_dir_all(&directory).unwrap();
     assert!(said.output.contains("warning[W120]"), "{}", said.output);
     assert_eq!(said.status, Some(0));
+    // More than this isn't read at all.
+    fs::write(
+        directory.join("input.yaml"),
+        " ".repeat(10 * 1024 * 1024 + 1),
+    )
+    .unwrap();
+    let said = check(&directory, &["input.yaml"]);
+    fs::remove_dir_all(&directory).unwrap();
+    let expected = "error[E004]: the file has more than 10485760 bytes";
+    assert!(said.output.contains(expected), "{}", said.output);
+    assert_eq!(said.status, Some(1));
 }

@@ -26,6 +26,12 @@ mod logs;
 #[path = "reload/process.rs"]
 mod process;
 
+#[path = "reload/told.rs"]
+mod told;
+
+#[path = "reload/trust.rs"]
+mod trust;
+
 #[path = "reload/streams.rs"]
 mod streams;
 

@@ -7,7 +7,7 @@ use saphyr_parser::{Event, Parser, Span};
 use super::codes::Code;
 
 /// Bytes of one file. API Gateway imports 6 MB.
-pub const MOST_BYTES: usize = 10 * 1024 * 1024;
+pub const MOST_BYTES: u64 = 10 * 1024 * 1024;
 /// How deep mappings and sequences may nest.
 const MOST_DEPTH: usize = 128;
 /// How many aliases one file may use.

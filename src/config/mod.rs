@@ -4,6 +4,7 @@ pub mod build;
 pub mod codes;
 pub mod diagnostics;
 pub mod document;
+pub mod files;
 pub mod intrinsics;
 pub mod locate;
 pub mod mapping;

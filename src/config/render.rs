@@ -23,6 +23,21 @@ pub fn render(diagnostics: &Diagnostics, colour: bool) -> String {
     text
 }
 
+/// The errors without anything that stands in the files, secrets maybe among it: their codes and places, and what each code
+/// is about. Sentences of findings quote values, too.
+pub fn outline(diagnostics: &Diagnostics) -> String {
+    let errors = diagnostics.sorted().into_iter();
+    let errors = errors.filter(|it| it.code.severity() != Severity::Warning);
+    errors.map(line).collect()
+}
+
+fn line(diagnostic: &Diagnostic) -> String {
+    let (code, file) = (diagnostic.code, &diagnostic.file);
+    let place = diagnostic.place.as_ref();
+    let place = place.map_or(String::new(), |at| format!(":{}:{}", at.line, at.column));
+    format!("{} {file}{place}: {}\n", code.as_str(), code.summary())
+}
+
 fn one(renderer: &Renderer, diagnostic: &Diagnostic, source: &str) -> String {
     let level = match diagnostic.code.severity() {
         Severity::Warning => Level::WARNING,

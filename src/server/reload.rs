@@ -21,7 +21,7 @@ use crate::{
         build::{Loaded, Overrides},
         diagnostics::Diagnostics,
         load,
-        render::render,
+        render::{outline, render},
     },
     telemetry::metrics,
     types::{
@@ -190,28 +190,30 @@ impl Reloader {
 
     fn attempt(&mut self) -> Report {
         if self.source.is_standard_input() {
-            return self
-                .reject("the configuration came from standard input, which can't be read again\n");
+            let why = "the configuration came from standard input, which can't be read again\n";
+            return self.reject(why, why);
         }
         if self.server.conductor().phase() > Phase::Running {
-            return self.reject("the gateway is shutting down\n");
+            let why = "the gateway is shutting down\n";
+            return self.reject(why, why);
         }
         let Loaded { model, diagnostics } = self.source.load();
         let found = render(&diagnostics, false);
         self.files.extend(diagnostics.files().iter().cloned());
         let worse = diagnostics.new_method_errors(&self.known);
         let Some(model) = model else {
-            return self.reject(&found);
+            return self.reject(&found, &outline(&diagnostics));
         };
         if worse > 0 {
-            let methods = if worse == 1 { "1 method" } else { "methods" };
-            return self.reject(&format!(
-                "{found}{methods} that the running configuration serves would answer 500\n"
-            ));
+            let noun = if worse == 1 { "method" } else { "methods" };
+            let why =
+                format!("{worse} {noun} that the running configuration serves would answer 500\n");
+            let outline = outline(&diagnostics);
+            return self.reject(&format!("{found}{why}"), &format!("{outline}{why}"));
         }
         let is_watching = model.watch;
         match self.server.reload(model) {
-            Err(fault) => self.reject(&format!("{found}{}", fault.told())),
+            Err(fault) => self.reject(&format!("{found}{}", fault.told()), &fault.told()),
             Ok(left) => {
                 self.is_watching = is_watching;
                 self.files = diagnostics.files().clone();
@@ -242,9 +244,10 @@ impl Reloader {
         report
     }
 
-    fn reject(&self, text: &str) -> Report {
+    /// `text` quotes the files, for those who may reload and for the log; `outline` doesn't, for whoever asks.
+    fn reject(&self, text: &str, outline: &str) -> Report {
         let report = self.reloads.note(false, text.to_owned());
-        metrics::reload(Err(text.to_owned()));
+        metrics::reload(Err(outline.to_owned()));
         let text = text.trim_end();
         tracing::error!(
             "the configuration was not loaded anew, the one from before is still served (generation={}):\n{text}",

@@ -296,8 +296,9 @@ fn available_workers() -> usize {
 /// Each client connection may need another one to a backend; some descriptors are kept for logs and the operator.
 fn most_connections(http: &Http) -> usize {
     const KEPT: u64 = 128;
+    // Whoever says how many there may be needs the descriptors for them, too.
+    let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
     http.max_connections.unwrap_or_else(|| {
-        let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
         usize::try_from(limit.saturating_sub(KEPT) / 2)
             .unwrap_or(usize::MAX)
             .max(16)

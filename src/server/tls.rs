@@ -28,9 +28,9 @@ pub fn server_config(tls: &Tls) -> Result<Arc<ServerConfig>, rustls::Error> {
         &[&TLS13, &TLS12]
     };
     let builder = builder.with_protocol_versions(versions)?;
-    let builder = match &tls.client_verifier {
+    let builder = match &tls.mutual {
         None => builder.with_no_client_auth(),
-        Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
+        Some(mutual) => builder.with_client_cert_verifier(mutual.verifier.clone()),
     };
     let mut config = builder.with_cert_resolver(Arc::new(certificates));
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];

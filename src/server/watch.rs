@@ -18,6 +18,8 @@ use notify::{
 };
 use tokio::{sync::mpsc, time::timeout};
 
+use crate::config::files;
+
 /// How long the files must be left alone before they are read.
 const QUIET: Duration = Duration::from_millis(300);
 /// They are read after this many events, even if nobody leaves them alone.
@@ -142,7 +144,7 @@ pub fn fingerprint(files: &BTreeSet<PathBuf>) -> u64 {
     let mut hasher = DefaultHasher::new();
     for file in files {
         file.hash(&mut hasher);
-        std::fs::read(file).ok().hash(&mut hasher);
+        files::read(file, files::MOST_BYTES).ok().hash(&mut hasher);
     }
     hasher.finish()
 }

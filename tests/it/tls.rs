@@ -50,6 +50,17 @@ async fn connect(
     name: &str,
     protocols: &[&str],
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    connect_by(rustls::DEFAULT_VERSIONS, gateway, trusted, name, protocols).await
+}
+
+/// The same, by these versions of TLS alone.
+async fn connect_by(
+    versions: &[&'static rustls::SupportedProtocolVersion],
+    gateway: &Gateway,
+    trusted: &str,
+    name: &str,
+    protocols: &[&str],
+) -> std::io::Result<TlsStream<TcpStream>> {
     use rustls::pki_types::pem::PemObject as _;
     let mut roots = RootCertStore::empty();
     roots
@@ -57,7 +68,7 @@ async fn connect(
         .unwrap();
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .unwrap();
     let mut config = builder.with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = protocols
@@ -122,6 +133,30 @@ async fn unknown_names_can_be_refused() {
         .unwrap_err();
     assert!(error.to_string().contains("alert"), "{error}");
     one_more_has_failed("unknown_server_name", before).await;
+}
+
+#[tokio::test]
+async fn the_security_policy_says_which_versions_are_taken() {
+    use rustls::version::{TLS12, TLS13};
+    let backend = Backend::start().await;
+    let (strict, [one, _]) = gateway(backend.address, "      securityPolicy: TLS_1_3\n");
+    let stream = connect_by(&[&TLS13], &strict, &one, "one.example", &[]).await;
+    assert!(stream.is_ok());
+    let error = connect_by(&[&TLS12], &strict, &one, "one.example", &[])
+        .await
+        .unwrap_err();
+    let cause = error.get_ref().and_then(|it| it.downcast_ref());
+    let refused = rustls::Error::AlertReceived(rustls::AlertDescription::ProtocolVersion);
+    assert_eq!(cause, Some(&refused));
+    for policy in ["", "      securityPolicy: TLS_1_2\n"] {
+        let (gateway, [one, _]) = gateway(backend.address, policy);
+        for version in [&TLS12, &TLS13] {
+            let stream = connect_by(&[version], &gateway, &one, "one.example", &[]).await;
+            let stream = stream.unwrap();
+            let spoken = stream.get_ref().1.protocol_version();
+            assert_eq!(spoken, Some(version.version));
+        }
+    }
 }
 
 #[tokio::test]

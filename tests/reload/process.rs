@@ -193,6 +193,14 @@ impl Process {
         .await
     }
 
+    /// What `/readyz` tells in detail, whatever name it is asked by.
+    pub async fn readiness(&self) -> serde_json::Value {
+        let request =
+            "GET /readyz HTTP/1.1\r\nHost: anybody.example\r\nAccept: application/json\r\n\r\n";
+        let (_, text) = Client::ask(self.admin, request).await;
+        serde_json::from_str(&text).unwrap()
+    }
+
     pub fn signal(&self, name: &str) {
         signal_to(self.id, name);
     }

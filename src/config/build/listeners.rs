@@ -1,15 +1,14 @@
 //! Where the gateway takes requests.
 
 use std::{
-    collections::{HashSet, hash_map::DefaultHasher},
-    hash::{Hash as _, Hasher as _},
+    collections::HashSet,
     net::{Ipv4Addr, SocketAddr},
     ops::RangeInclusive,
     path::{Path, PathBuf},
     sync::Arc,
 };
 
-use rustls::{server::danger::ClientCertVerifier, sign::CertifiedKey};
+use rustls::sign::CertifiedKey;
 
 use super::{settings::Builder, tls, truststore};
 use crate::{
@@ -17,7 +16,7 @@ use crate::{
         codes::Code,
         diagnostics::Diagnostic,
         document::settings::{self as said, SecurityPolicy, UnknownServerName},
-        model::{Listener, Tls},
+        model::{Listener, MutualTls, Tls},
     },
     types::{
         clock::{Wall, day},
@@ -193,20 +192,8 @@ impl Builder<'_> {
             certificates,
             refuse_unknown_names: tls.unknown_server_name == UnknownServerName::Refuse,
             only_tls13: tls.security_policy == SecurityPolicy::Tls13,
-            truststore: mutual.map_or(0, |said| self.truststore(said)),
-            client_verifier: mutual.and_then(|said| self.client_verifier(said, at)),
+            mutual: mutual.and_then(|said| self.mutual(said, at)),
         }
-    }
-
-    /// A number that changes with the files of a truststore; never 0.
-    fn truststore(&mut self, said: &said::MutualTls) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        for path in std::iter::once(&said.truststore).chain(&said.certificate_revocation_lists) {
-            let path = self.base.join(path);
-            self.diagnostics.read_from(&path);
-            std::fs::read(path).ok().hash(&mut hasher);
-        }
-        hasher.finish().max(1)
     }
 
     /// A certificate out of its time can be served, but whoever checks it refuses it.
@@ -229,48 +216,47 @@ impl Builder<'_> {
         );
     }
 
+    fn mutual(&mut self, said: &said::MutualTls, at: usize) -> Option<MutualTls> {
+        let pointer = format!("/listeners/{at}/tls/mutualTlsAuthentication");
+        let truststore = self.base.join(&said.truststore);
+        let lists = said.certificate_revocation_lists.iter();
+        let lists: Vec<PathBuf> = lists.map(|path| self.base.join(path)).collect();
+        for path in std::iter::once(&truststore).chain(&lists) {
+            self.diagnostics.read_from(path);
+        }
+        let read = match truststore::read(&truststore, &lists) {
+            Ok(read) => read,
+            Err(faults) => {
+                for fault in faults {
+                    let pointer = format!("{pointer}/{}", fault.key);
+                    self.error(Code::E017, &pointer, fault.message, fault.hint);
+                }
+                return None;
+            }
+        };
+        for (number, (list, end)) in lists.iter().zip(read.next_updates).enumerate() {
+            let pointer = format!("{pointer}/certificateRevocationLists/{number}");
+            self.check_list(&pointer, list, end);
+        }
+        Some(MutualTls {
+            truststore,
+            revocation_lists: lists,
+            contents: read.contents,
+            verifier: read.verifier,
+        })
+    }
+
     /// A list out of its time goes on being used, without what was revoked since.
-    fn check_list(&mut self, pointer: &str, file: &Path) {
+    fn check_list(&mut self, pointer: &str, file: &Path, end: Option<i64>) {
         let now = Wall::now().seconds().cast_signed();
-        if let Some(end) = truststore::next_update(file).filter(|end| *end < now) {
+        if let Some(end) = end.filter(|end| *end < now) {
             let message = format!(
                 "the revocation list `{}` should have been replaced on {}",
                 file.display(),
                 day(end)
             );
-            self.error(
-                Code::W126,
-                pointer,
-                message,
-                "get the next one from the authority; what it has revoked since is accepted",
-            );
-        }
-    }
-
-    fn client_verifier(
-        &mut self,
-        said: &said::MutualTls,
-        at: usize,
-    ) -> Option<Arc<dyn ClientCertVerifier>> {
-        let pointer = format!("/listeners/{at}/tls/mutualTlsAuthentication");
-        let lists: Vec<PathBuf> = said
-            .certificate_revocation_lists
-            .iter()
-            .map(|path| self.base.join(path))
-            .collect();
-        for (number, list) in lists.iter().enumerate() {
-            self.check_list(
-                &format!("{pointer}/certificateRevocationLists/{number}"),
-                list,
-            );
-        }
-        match truststore::verifier(&self.base.join(&said.truststore), &lists) {
-            Ok(verifier) => Some(verifier),
-            Err(fault) => {
-                let pointer = format!("{pointer}/{}", fault.key);
-                self.error(Code::E017, &pointer, fault.message, fault.hint);
-                None
-            }
+            let hint = "get the next one from the authority; what it has revoked since is accepted";
+            self.error(Code::W126, pointer, message, hint);
         }
     }
 

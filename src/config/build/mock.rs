@@ -13,6 +13,9 @@ use crate::config::{
 const FORMS: &str = "expected `'static text'`, `context.NAME` or `stageVariables.NAME`; a mock has no other answer to \
     take a value from";
 
+/// Bytes of a compiled pattern. A few characters, such as `(a{1000}){1000}`, can ask for any number of them.
+const MOST_REGEX_BYTES: usize = 1024 * 1024;
+
 pub(super) fn build(building: &Building<'_>, diagnostics: &mut Diagnostics) -> Integration {
     let reader = building.reader();
     let integration = &building.integration;
@@ -142,10 +145,14 @@ fn regex(
     said: &Cursor<'_>,
     diagnostics: &mut Diagnostics,
 ) -> Option<regex_lite::Regex> {
-    match regex_lite::Regex::new(&format!("^(?:{pattern})$")) {
+    let whole = format!("^(?:{pattern})$");
+    let compiled = regex_lite::RegexBuilder::new(&whole)
+        .size_limit(MOST_REGEX_BYTES)
+        .build();
+    match compiled {
         Ok(regex) => Some(regex),
         Err(error) => {
-            let message = format!("`{pattern}` isn't a regular expression: {error}");
+            let message = format!("`{pattern}` can't be used as a regular expression: {error}");
             let finding = said.report_key(Code::E045, message);
             diagnostics.push(finding.of_method(Some(&building.name)));
             None

@@ -1,6 +1,6 @@
 //! A listener's certificates and keys, read and checked against each other.
 
-use std::{path::Path, sync::Arc};
+use std::{borrow::Cow, path::Path, sync::Arc};
 
 use rustls::{
     pki_types::{
@@ -14,38 +14,54 @@ use x509_parser::{
     prelude::{X509Certificate, X509Version},
 };
 
-use crate::{config::model::Certificate, types::crypto::provider};
+use crate::{
+    config::{files, model::Certificate},
+    types::crypto::provider,
+};
+
+/// Bytes of a file with a chain or a key.
+const MOST_BYTES: u64 = 1024 * 1024;
 
 /// A pair that can't be used.
 pub(super) struct Fault {
     /// The key of the settings whose file is at fault.
-    pub(super) key: &'static str,
+    pub(super) key: Cow<'static, str>,
     pub(super) message: String,
     pub(super) hint: &'static str,
 }
 
+impl Fault {
+    pub(super) fn new(
+        key: impl Into<Cow<'static, str>>,
+        message: String,
+        hint: &'static str,
+    ) -> Fault {
+        Fault {
+            key: key.into(),
+            message,
+            hint,
+        }
+    }
+}
+
 /// Reads a chain and its private key from their PEM files.
 pub(super) fn load(certificate: &Path, private_key: &Path) -> Result<Certificate, Vec<Fault>> {
-    let private = PrivateKeyDer::from_pem_file(private_key)
-        .map_err(|error| unreadable("privateKey", private_key, &error));
+    let private = bytes("privateKey", private_key).and_then(|bytes| {
+        PrivateKeyDer::from_pem_slice(&bytes)
+            .map_err(|error| unusable("privateKey", private_key, &error))
+    });
     let (chain, private) = match (chain(certificate), private) {
         (Ok(chain), Ok(private)) => (chain, private),
         (chain, private) => return Err(chain.err().into_iter().chain(private.err()).collect()),
     };
-    let unusable = |message, hint| {
-        vec![Fault {
-            key: "certificate",
-            message,
-            hint,
-        }]
-    };
+    let of_chain = |message, hint| vec![Fault::new("certificate", message, hint)];
     let parsed = chain
         .first()
         .and_then(|own| x509_parser::parse_x509_certificate(own).ok());
     let Some((_, parsed)) = parsed else {
         let message = format!("`{}` isn't a valid certificate", certificate.display());
         let hint = "expected an X.509 certificate in PEM form, the server's own first";
-        return Err(unusable(message, hint));
+        return Err(of_chain(message, hint));
     };
     if parsed.version() != X509Version::V3 {
         let message = format!(
@@ -54,7 +70,7 @@ pub(super) fn load(certificate: &Path, private_key: &Path) -> Result<Certificate
             parsed.version().0 + 1
         );
         let hint = "make one of version 3, which has extensions such as subjectAltName: `openssl x509 -req` does with -extfile";
-        return Err(unusable(message, hint));
+        return Err(of_chain(message, hint));
     }
     let names = dns_names(&parsed);
     let valid = parsed.validity().not_before.timestamp()..=parsed.validity().not_after.timestamp();
@@ -62,11 +78,7 @@ pub(super) fn load(certificate: &Path, private_key: &Path) -> Result<Certificate
         let (key, chain) = (private_key.display(), certificate.display());
         let message = format!("the key `{key}` can't be used with `{chain}`: {error}");
         let hint = "give the private key that the certificate was made for";
-        vec![Fault {
-            key: "privateKey",
-            message,
-            hint,
-        }]
+        vec![Fault::new("privateKey", message, hint)]
     })?;
     Ok(Certificate {
         names,
@@ -76,21 +88,26 @@ pub(super) fn load(certificate: &Path, private_key: &Path) -> Result<Certificate
 }
 
 fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, Fault> {
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect);
-    let chain: Vec<_> = read.map_err(|error| unreadable("certificate", path, &error))?;
+    let bytes = bytes("certificate", path)?;
+    let read: Result<Vec<_>, pem::Error> = CertificateDer::pem_slice_iter(&bytes).collect();
+    let chain = read.map_err(|error| unusable("certificate", path, &error))?;
     if chain.is_empty() {
-        return Err(unreadable("certificate", path, &pem::Error::NoItemsFound));
+        return Err(unusable("certificate", path, &pem::Error::NoItemsFound));
     }
     Ok(chain)
 }
 
-fn unreadable(key: &'static str, path: &Path, error: &pem::Error) -> Fault {
+fn bytes(key: &'static str, path: &Path) -> Result<Vec<u8>, Fault> {
+    files::read(path, MOST_BYTES).map_err(|error| {
+        let message = format!("can't read `{}`: {error}", path.display());
+        let hint = "paths in a configuration are relative to the configuration file";
+        Fault::new(key, message, hint)
+    })
+}
+
+fn unusable(key: &'static str, path: &Path, error: &pem::Error) -> Fault {
     let path = path.display();
     let (message, hint) = match error {
-        pem::Error::Io(error) => (
-            format!("can't read `{path}`: {error}"),
-            "paths in a configuration are relative to the configuration file",
-        ),
         pem::Error::NoItemsFound if key == "certificate" => (
             format!("`{path}` has no certificate"),
             "expected PEM with `-----BEGIN CERTIFICATE-----`",
@@ -100,11 +117,24 @@ fn unreadable(key: &'static str, path: &Path, error: &pem::Error) -> Fault {
             "expected an unencrypted key in PEM form (PKCS#8, PKCS#1 or SEC1)",
         ),
         error => (
-            format!("`{path}` isn't valid PEM: {error}"),
+            format!("`{path}` isn't valid PEM: {}", told(error)),
             "export it again in PEM form",
         ),
     };
-    Fault { key, message, hint }
+    Fault::new(key, message, hint)
+}
+
+/// What is wrong with a text that should be PEM.
+pub(super) fn told(error: &pem::Error) -> String {
+    match error {
+        pem::Error::MissingSectionEnd { end_marker } => {
+            let label = String::from_utf8_lossy(end_marker);
+            format!("`-----END {label}-----` is missing")
+        }
+        pem::Error::IllegalSectionStart { .. } => "a section's first line isn't whole".to_owned(),
+        pem::Error::Base64Decode(_) => "a section isn't base64".to_owned(),
+        error => error.to_string(),
+    }
 }
 
 /// The DNS names a certificate is for, in lower case.

@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::config::{
     codes::Code,
     diagnostics::{Diagnostic, Diagnostics, Lines, Place},
+    files::{self, Unread},
     locate::{self, Problem, Spots, join, locate_json, locate_yaml},
     yaml,
 };
@@ -45,33 +46,15 @@ impl File {
         let bytes = if is_stdin {
             read_stdin()
         } else {
-            std::fs::read(path)
+            files::read(path, locate::MOST_BYTES)
         };
         let bytes = match bytes {
             Ok(bytes) => bytes,
             Err(error) => {
-                let message = format!("can't read `{name}`: {error}");
-                diagnostics.push(match asked {
-                    Some((file, place)) => Diagnostic::new(Code::E001, &file, message)
-                        .at(place)
-                        .hint("paths in a configuration are relative to the configuration file"),
-                    None => Diagnostic::new(Code::E001, &name, message),
-                });
+                diagnostics.push(unread(&name, &error, asked));
                 return None;
             }
         };
-        if bytes.len() > locate::MOST_BYTES {
-            let message = format!(
-                "the file has {} bytes; at most {} are read",
-                bytes.len(),
-                locate::MOST_BYTES
-            );
-            diagnostics.push(
-                Diagnostic::new(Code::E004, &name, message)
-                    .hint("API Gateway itself imports at most 6 MB"),
-            );
-            return None;
-        }
         match String::from_utf8(bytes) {
             Ok(text) => File::parse(&name, &text, diagnostics),
             Err(error) => {
@@ -167,13 +150,35 @@ fn tell(problems: &[Problem], name: &Arc<str>, text: &str, diagnostics: &mut Dia
     !problems.is_empty()
 }
 
-fn read_stdin() -> std::io::Result<Vec<u8>> {
+/// Why there is nothing to parse; `asked` is the place that names the file.
+fn unread(name: &Arc<str>, error: &Unread, asked: Option<(Arc<str>, Option<Place>)>) -> Diagnostic {
+    if let Unread::TooLarge(most) = error {
+        let message = format!("the file has more than {most} bytes");
+        return Diagnostic::new(Code::E004, name, message)
+            .hint("API Gateway itself imports at most 6 MB");
+    }
+    let message = format!("can't read `{name}`: {error}");
+    match (asked, error) {
+        (Some((file, place)), _) => Diagnostic::new(Code::E001, &file, message)
+            .at(place)
+            .hint("paths in a configuration are relative to the configuration file"),
+        (None, Unread::Irregular) => {
+            Diagnostic::new(Code::E001, name, message).hint("`-` reads standard input")
+        }
+        (None, _) => Diagnostic::new(Code::E001, name, message),
+    }
+}
+
+fn read_stdin() -> Result<Vec<u8>, Unread> {
     use std::io::Read as _;
     let mut bytes = Vec::new();
     std::io::stdin()
         .lock()
-        .take(locate::MOST_BYTES as u64 + 1)
+        .take(locate::MOST_BYTES + 1)
         .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > locate::MOST_BYTES {
+        return Err(Unread::TooLarge(locate::MOST_BYTES));
+    }
     Ok(bytes)
 }
 

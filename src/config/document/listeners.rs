@@ -56,7 +56,8 @@ pub enum SecurityPolicy {
 pub struct MutualTls {
     /// The certificates that may have issued a client's, in one PEM file of at most 1,000 certificates and 1 MB.
     pub truststore: String,
-    /// PEM files with lists of revoked certificates. Default: none; API Gateway doesn't check revocation.
+    /// PEM files with lists of revoked certificates, each with one at least. Default: none; API Gateway doesn't check
+    /// revocation.
     #[serde(default)]
     pub certificate_revocation_lists: Vec<String>,
 }

@@ -84,15 +84,35 @@ pub struct Tls {
     /// Whether TLS 1.2 is refused.
     pub only_tls13: bool,
     /// How clients' certificates are verified, if they are asked for.
-    pub client_verifier: Option<Arc<dyn ClientCertVerifier>>,
-    /// Stands for the contents of the files that the verifier was made of.
-    pub truststore: u64,
+    pub mutual: Option<MutualTls>,
 }
 
 impl PartialEq for Tls {
     fn eq(&self, other: &Tls) -> bool {
-        let flags = |it: &Tls| (it.refuse_unknown_names, it.only_tls13, it.truststore);
-        self.certificates == other.certificates && flags(self) == flags(other)
+        let flags = |it: &Tls| (it.refuse_unknown_names, it.only_tls13);
+        self.certificates == other.certificates
+            && flags(self) == flags(other)
+            && self.mutual == other.mutual
+    }
+}
+
+/// How clients' certificates are verified.
+#[derive(Clone, Debug)]
+pub struct MutualTls {
+    /// The file of those who may have issued them.
+    pub truststore: PathBuf,
+    /// The files with lists of what those have revoked.
+    pub revocation_lists: Vec<PathBuf>,
+    /// Stands for the contents of all these files.
+    pub contents: u64,
+    /// Made of them.
+    pub verifier: Arc<dyn ClientCertVerifier>,
+}
+
+impl PartialEq for MutualTls {
+    /// What a verifier does follows from the files that it was made of.
+    fn eq(&self, other: &MutualTls) -> bool {
+        self.contents == other.contents
     }
 }
 

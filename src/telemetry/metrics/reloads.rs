@@ -23,7 +23,7 @@ pub struct Reloads {
 pub struct Reload {
     /// When.
     pub at: Wall,
-    /// Why it left the configuration as it was, if it did.
+    /// Why it left the configuration as it was, if it did; anybody may read it.
     pub finding: Option<String>,
 }
 
@@ -34,7 +34,7 @@ static RELOADS: Mutex<Reloads> = Mutex::new(Reloads {
     last: None,
 });
 
-/// Notes a reload, or what kept it from happening.
+/// Notes a reload, or what kept it from happening, in words without secrets.
 pub fn reload(result: Result<(), String>) {
     let mut reloads = locked(&RELOADS);
     match result {

@@ -372,6 +372,7 @@ mod tests {
             timer: LazyTimer::new(Tick::now()),
             clocks: clocks.clone(),
             lingers: false,
+            yields: false,
             unsent: 0,
         };
         connection.open_exchange();

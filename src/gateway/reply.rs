@@ -255,6 +255,18 @@ impl Reply {
         self.end(cut.outcome);
     }
 
+    /// The gateway failed at the reply. Whether the client has seen its head by then is `has_begun`.
+    pub fn panicked(mut self, has_begun: bool) {
+        self.end_panicked(has_begun);
+    }
+
+    fn end_panicked(&mut self, has_begun: bool) {
+        if !self.is_ended {
+            let outcome = self.record.note_panic(has_begun);
+            self.end(outcome);
+        }
+    }
+
     /// Closes the record, once, and lets go of the integration.
     fn end(&mut self, outcome: Outcome) {
         if std::mem::replace(&mut self.is_ended, true) {
@@ -277,8 +289,12 @@ impl Reply {
 }
 
 impl Drop for Reply {
-    /// A reply that is dropped before its end is one whose client left, or whose verdict nobody waited for.
+    /// A reply that is dropped before its end is one whose client left, or whose verdict nobody waited for; or the gateway
+    /// failed before any of it was sent.
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            return self.end_panicked(false);
+        }
         self.end(self.clocks.verdict().unwrap_or(Outcome::ClientLeft));
     }
 }

@@ -21,6 +21,34 @@ pub enum Payload {
     Function(lambda::body::Body),
     /// A function's output as the events of the Invoke API.
     Events(invoke_api::Events),
+    /// What no integration delivers.
+    #[cfg(test)]
+    Broken(Broken),
+}
+
+/// A payload at whose end the gateway fails.
+#[cfg(test)]
+#[derive(Debug)]
+pub struct Broken(pub std::collections::VecDeque<Bytes>);
+
+#[cfg(test)]
+impl Source for Broken {
+    fn poll_payload(&mut self, _: &mut Context<'_>, _: usize) -> Poll<Option<Result<Bytes, Cut>>> {
+        let payload = self.0.pop_front();
+        Poll::Ready(Some(Ok(payload.expect("a defect, on purpose"))))
+    }
+
+    fn remaining(&self) -> Option<u64> {
+        None
+    }
+
+    fn is_over(&self) -> bool {
+        false
+    }
+
+    fn take_trailers(&mut self) -> Option<Fields> {
+        None
+    }
 }
 
 macro_rules! each {
@@ -29,6 +57,8 @@ macro_rules! each {
             Payload::Http($body) => $do,
             Payload::Function($body) => $do,
             Payload::Events($body) => $do,
+            #[cfg(test)]
+            Payload::Broken($body) => $do,
         }
     };
 }

@@ -10,7 +10,7 @@ use crate::{
     config::model::{HealthCheck, Model},
     gateway::snapshot::Shared,
     stream::{clocks::Clocks, request_body::RequestBody},
-    types::{fields::Fields, known::Known},
+    types::{fault::FaultKind, fields::Fields, known::Known},
     upstream::{
         endpoint::Endpoint,
         group::Group,
@@ -72,16 +72,16 @@ impl Checked {
 
 async fn watch(group: Arc<Group>, at: usize, endpoint: Arc<Endpoint>, check: HealthCheck) {
     loop {
-        let is_healthy = timeout(check.timeout, ask(&endpoint, &check))
-            .await
-            .unwrap_or(false);
-        group.set_health(at, is_healthy);
+        let found = timeout(check.timeout, ask(&endpoint, &check)).await;
+        if let Some(is_healthy) = found.unwrap_or(Some(false)) {
+            group.set_health(at, is_healthy);
+        }
         tokio::time::sleep(check.interval.max(Duration::from_millis(100))).await;
     }
 }
 
-/// Whether a target answers below 400.
-async fn ask(endpoint: &Arc<Endpoint>, check: &HealthCheck) -> bool {
+/// Whether a target answers below 400; `None` if this host was too short of something to find out.
+async fn ask(endpoint: &Arc<Endpoint>, check: &HealthCheck) -> Option<bool> {
     let mut fields = Fields::default();
     fields.push_known(
         Known::Host,
@@ -108,5 +108,8 @@ async fn ask(endpoint: &Arc<Endpoint>, check: &HealthCheck) -> bool {
         check.timeout,
     )
     .await;
-    answer.is_ok_and(|answer| answer.head.status.as_u16() < 400)
+    match answer {
+        Ok(answer) => Some(answer.head.status.as_u16() < 400),
+        Err(failure) => (failure.fault.kind != FaultKind::Overloaded).then_some(false),
+    }
 }

@@ -13,6 +13,8 @@ pub mod proxy_protocol;
 pub mod registry;
 pub mod reload;
 pub mod run;
+#[cfg(test)]
+mod testing;
 pub mod tls;
 pub mod watch;
 pub mod worker;

@@ -34,9 +34,12 @@ pub struct Handle {
     is_carrier: AtomicBool,
     /// When it became idle; 0 while it is busy.
     idle_since: AtomicU64,
+    /// When the head began that it waits for the rest of; 0 if none has.
+    head_since: AtomicU64,
     /// It has had a request, or at least its chance of one.
     has_begun: AtomicBool,
     is_closing: AtomicBool,
+    is_displaced: AtomicBool,
 }
 
 impl Handle {
@@ -47,7 +50,13 @@ impl Handle {
 
     /// It waits for a request.
     pub fn set_idle(&self, now: Tick) {
+        self.head_since.store(0, Relaxed);
         self.idle_since.store(now.micros(), Relaxed);
+    }
+
+    /// It waits for the rest of a head.
+    pub fn set_in_head(&self, begun: Tick) {
+        self.head_since.store(begun.micros(), Relaxed);
     }
 
     /// It serves one.
@@ -71,6 +80,11 @@ impl Handle {
         self.is_closing.load(Relaxed)
     }
 
+    /// Whether somebody else waits for its place.
+    pub fn is_displaced(&self) -> bool {
+        self.is_displaced.load(Relaxed)
+    }
+
     /// Notes how its task is woken.
     pub fn register(&self, waker: &Waker) {
         self.clocks.register(waker);
@@ -82,12 +96,46 @@ impl Handle {
         self.clocks.wake();
     }
 
+    /// Asks it to make room.
+    fn displace(&self) {
+        self.is_displaced.store(true, Relaxed);
+        self.close();
+    }
+
+    /// How ready it is to make room, least first; `None` if it isn't at all.
+    fn rank(&self, now: Tick) -> Option<(Rank, Tick)> {
+        let [idle, head] = [&self.idle_since, &self.head_since]
+            .map(|since| Tick::from_micros(since.load(Relaxed)));
+        if idle == Tick::default() || self.is_closing() {
+            return None;
+        }
+        let (rank, since) = if head > Tick::default() {
+            (Rank::InHead, head)
+        } else if self.has_begun.load(Relaxed) {
+            (Rank::Kept, idle)
+        } else {
+            (Rank::Silent, idle)
+        };
+        (rank == Rank::Kept || now.since(since) >= WELCOME).then_some((rank, since))
+    }
+
     /// Ends what it is doing.
     pub fn cut(&self) {
         self.is_closing.store(true, Relaxed);
         self.clocks.judge(Outcome::Drained);
         self.clocks.wake();
     }
+}
+
+/// What a connection without an exchange does, those first that can be spared most easily.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// It waits for the next request.
+    Kept,
+    /// It has said nothing yet.
+    Silent,
+    /// It takes its time over a head.
+    InHead,
 }
 
 thread_local! {
@@ -109,7 +157,9 @@ impl Entry {
             door,
             is_carrier: AtomicBool::new(false),
             idle_since: AtomicU64::new(0),
+            head_since: AtomicU64::new(0),
             is_closing: AtomicBool::new(false),
+            is_displaced: AtomicBool::new(false),
             has_begun: AtomicBool::new(false),
         });
         let key = HANDLES.with_borrow_mut(|handles| handles.insert(handle.clone()));
@@ -168,23 +218,17 @@ pub fn cut_all() {
     }
 }
 
-/// Asks the connection that has been idle for longest to close. One that hasn't had its first request is asked only if
-/// there is no other, and if it had time enough for it: it would serve a request that has just come, and make no room.
-/// Whether there was one.
+/// Asks the connection that has been idle for longest to close. One that hasn't had its first request, or is in the middle
+/// of a head, is asked only if there is no other, and if it had time enough for it: it would serve a request that has just
+/// come, and make no room. Whether there was one.
 pub fn close_oldest_idle(now: Tick) -> bool {
-    let idle = |handle: &Handle| {
-        let since = Tick::from_micros(handle.idle_since.load(Relaxed));
-        let is_new = !handle.has_begun.load(Relaxed);
-        let is_idle = since > Tick::default() && !handle.is_closing();
-        (is_idle && (!is_new || now.since(since) >= WELCOME)).then_some((is_new, since))
-    };
     let oldest = HANDLES.with_borrow(|handles| {
         handles
             .iter()
-            .filter_map(|(_, handle)| Some((idle(handle)?, handle.clone())))
+            .filter_map(|(_, handle)| Some((handle.rank(now)?, handle.clone())))
             .min_by_key(|(rank, _)| *rank)
     });
-    oldest.map(|(_, handle)| handle.close()).is_some()
+    oldest.map(|(_, handle)| handle.displace()).is_some()
 }
 
 #[cfg(test)]
@@ -192,7 +236,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_between_requests_make_room_before_new_ones_that_say_nothing() {
+    fn connections_between_requests_make_room_before_new_ones_that_say_nothing_and_slow_heads_last()
+    {
         let entry = |since: u64, has_begun: bool| {
             let entry = Entry::new(Arc::default(), 0);
             if has_begun {
@@ -204,14 +249,22 @@ mod tests {
         let now = Tick::from_micros(1_000).after(WELCOME);
         let [silent, late, newest] = [1, 1_000, 1_001].map(|since| entry(since, false));
         let [kept, older] = [3_000, 2_000].map(|since| entry(since, true));
+        let [slow, fresh] = [900, 1_001].map(|since| {
+            let entry = entry(1, true);
+            entry.handle().set_in_head(Tick::from_micros(since));
+            entry
+        });
         let busy = Entry::new(Arc::default(), 0);
         let closing = |entry: &Entry| entry.handle().is_closing();
-        for next in [&older, &kept, &silent, &late] {
+        for next in [&older, &kept, &silent, &late, &slow] {
             assert!(!closing(next));
             assert!(close_oldest_idle(now));
             assert!(closing(next));
         }
         assert!(!close_oldest_idle(now));
-        assert!(!closing(&newest) && !closing(&busy));
+        assert!(!closing(&newest) && !closing(&fresh) && !closing(&busy));
+        fresh.handle().set_idle(Tick::from_micros(2));
+        assert!(close_oldest_idle(now));
+        assert!(closing(&fresh));
     }
 }

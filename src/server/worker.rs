@@ -33,6 +33,7 @@ use crate::{
     config::model::Http,
     gateway::{Gateway, snapshot::Snapshot},
     integration::invoke_api::background,
+    stream::unattended,
     types::{
         clock::Tick,
         lifecycle::{Conductor, Phase},
@@ -205,7 +206,10 @@ impl Running {
                 let _ = adopted.send(());
             }
             Order::Lend(lent) => drop(lent.send(self.lend())),
-            Order::Count(count) => drop(count.send(registry::exchanges() + background::count())),
+            Order::Count(count) => {
+                let unawaited = background::count() + unattended::count();
+                let _ = count.send(registry::exchanges() + unawaited);
+            }
         }
     }
 
@@ -291,6 +295,7 @@ impl Running {
 async fn ended(connections: &TaskTracker) {
     connections.wait().await;
     background::ended().await;
+    unattended::ended().await;
 }
 
 async fn sweep() {

@@ -12,4 +12,5 @@ pub mod shaper;
 pub mod source;
 pub mod streamed;
 pub mod timer;
+pub mod unattended;
 pub mod watchdog;

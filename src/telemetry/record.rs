@@ -133,6 +133,19 @@ impl Record {
         }
     }
 
+    /// Notes that the gateway failed at the request, whose client has seen no status but the one of that unless
+    /// `has_begun`. The outcome to close the record with.
+    pub fn note_panic(&mut self, has_begun: bool) -> Outcome {
+        if !has_begun {
+            self.context.status = Some(FaultKind::Panicked.row().status);
+        }
+        self.context.fault = Some(Fault::new(
+            FaultKind::Panicked,
+            "the gateway has a defect: see its log",
+        ));
+        Outcome::Refused
+    }
+
     /// Ends the request. Later calls say nothing new.
     pub fn close(&mut self, outcome: Outcome) {
         if std::mem::replace(&mut self.is_closed, true) {
@@ -183,12 +196,8 @@ impl Drop for Record {
             return;
         }
         if std::thread::panicking() {
-            self.context.status = Some(FaultKind::Panicked.row().status);
-            self.context.fault = Some(Fault::new(
-                FaultKind::Panicked,
-                "the gateway has a defect: see its log",
-            ));
-            return self.close(Outcome::Refused);
+            let outcome = self.note_panic(false);
+            return self.close(outcome);
         }
         if let Some(clocks) = self.clocks.take() {
             clocks.settle(&mut self.context.transfer);

@@ -158,30 +158,48 @@ async fn open_tcp(endpoint: &Endpoint) -> Result<TcpStream, Failure> {
     let connecting = tower_service::Service::call(&mut connector, uri);
     match connecting.await {
         Ok(stream) => Ok(stream.into_inner()),
-        Err(error) => Err(connect_failure(endpoint, &error)),
+        Err(error) => Err(connect_failure(endpoint, &error, has_descriptors)),
     }
 }
 
-fn connect_failure(endpoint: &Endpoint, error: &(dyn std::error::Error + 'static)) -> Failure {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    let io_error = causes
-        .filter_map(|error| error.downcast_ref::<io::Error>())
-        .last();
+/// Why there is no connection. `has_descriptors` tells whether this process has any left.
+fn connect_failure(
+    endpoint: &Endpoint,
+    error: &(dyn std::error::Error + 'static),
+    has_descriptors: impl FnOnce() -> bool,
+) -> Failure {
+    let causes = || std::iter::successors(Some(error), |error| error.source());
+    let io_errors = || causes().filter_map(|error| error.downcast_ref::<io::Error>());
     let detail = format!("can't connect to {endpoint}: {}", with_causes(error));
+    if io_errors().any(is_own_shortage) {
+        return Failure::exhausted(detail);
+    }
     // hyper-util's connector marks name resolution only in words.
     if error.to_string().contains("dns") {
-        return Failure::unresolvable(detail);
+        // The resolver takes files and sockets that it can't open for names that don't exist.
+        return if has_descriptors() {
+            Failure::unresolvable(detail)
+        } else {
+            Failure::exhausted(format!("{detail} (no file descriptors are left)"))
+        };
     }
-    match io_error {
-        // ENFILE, EMFILE, ENOBUFS, EADDRNOTAVAIL: this host is at its limits, not the backend.
-        Some(error) if matches!(error.raw_os_error(), Some(23 | 24 | 105 | 99)) => {
-            Failure::exhausted(detail)
-        }
-        Some(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            Failure::unreachable("connect_refused", detail, Replay::Always)
-        }
-        _ => Failure::unreachable("connect_failed", detail, Replay::Always),
-    }
+    let is_refused = |error: &io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    let reason = if io_errors().last().is_some_and(is_refused) {
+        "connect_refused"
+    } else {
+        "connect_failed"
+    };
+    Failure::unreachable(reason, detail, Replay::Always)
+}
+
+/// ENFILE, EMFILE, ENOBUFS, EADDRNOTAVAIL: this host is at its limits, not the backend.
+fn is_own_shortage(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(23 | 24 | 105 | 99))
+}
+
+fn has_descriptors() -> bool {
+    let opened = std::fs::File::open("/dev/null");
+    !opened.is_err_and(|error| is_own_shortage(&error))
 }
 
 async fn handshake(
@@ -201,5 +219,60 @@ async fn handshake(
             );
             Err(Failure::unreachable("tls_failed", detail, Replay::Never))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{error::Error, fmt};
+
+    use super::*;
+    use crate::types::fault::FaultKind;
+
+    /// What a connector says, and why.
+    #[derive(Debug)]
+    struct Said(&'static str, io::Error);
+
+    impl fmt::Display for Said {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl Error for Said {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            Some(&self.1)
+        }
+    }
+
+    #[test]
+    fn what_this_host_is_short_of_is_no_fault_of_the_backend() {
+        let endpoint = Endpoint::new("backend", 80, None);
+        let failure = |said: Said, has_descriptors: bool| {
+            let fault = connect_failure(&endpoint, &said, || has_descriptors).fault;
+            (fault.kind, fault.reason)
+        };
+        let system = io::Error::from_raw_os_error;
+        let overloaded = (FaultKind::Overloaded, "no_descriptors");
+        for errno in [23, 24, 105, 99] {
+            for words in ["dns error", "tcp connect error", "tcp open error"] {
+                assert_eq!(failure(Said(words, system(errno)), true), overloaded);
+            }
+        }
+        let unknown = || Said("dns error", io::Error::other("Name or service not known"));
+        let unresolvable = (FaultKind::Unresolvable, "unresolvable");
+        assert_eq!(failure(unknown(), true), unresolvable);
+        assert_eq!(failure(unknown(), false), overloaded);
+        let refused = (FaultKind::Unreachable, "connect_refused");
+        assert_eq!(
+            failure(Said("tcp connect error", system(111)), true),
+            refused
+        );
+        let failed = (FaultKind::Unreachable, "connect_failed");
+        assert_eq!(
+            failure(Said("tcp connect error", system(113)), false),
+            failed
+        );
+        assert!(has_descriptors());
     }
 }

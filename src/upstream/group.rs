@@ -267,6 +267,16 @@ mod tests {
     }
 
     #[test]
+    fn a_shortage_of_our_own_ejects_no_target() {
+        let group = group(2);
+        let now = Tick::now();
+        for _ in 0..FAILURES * 2 {
+            group.lease(now).report(Some(FaultKind::Overloaded), now);
+        }
+        assert!(group.states(now).all(|target| target.is_available));
+    }
+
+    #[test]
     fn targets_that_stay_keep_what_is_known_of_them() {
         let before = group(2);
         before.set_health(1, false);

@@ -112,3 +112,36 @@ async fn connections_and_streams_leave_nothing_behind() {
         descriptors()
     );
 }
+
+#[tokio::test]
+async fn slow_heads_make_room_when_nothing_else_does() {
+    let backend = Backend::start()
+        .await
+        .always("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let api = document(&proxy("/{proxy+}", backend, ""));
+    let gateway = Gateway::start("http: {maxConnections: 2}", &api);
+    let mut slow = Client::connect(gateway.address).await;
+    slow.send("GET /x HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    assert_eq!(slow.answer().await.1, "ok");
+    let mut idle = Client::connect(gateway.address).await;
+    idle.send("GET /x HTTP/1.1\r\nHost: test\r\n\r\n").await;
+    assert_eq!(idle.answer().await.1, "ok");
+    // It has been there for longer, but is in the middle of a head.
+    slow.send("GET /x HTTP/1.1\r\n").await;
+    tokio::time::sleep(std::time::Duration::from_millis(2_100)).await;
+    let get = "GET /x HTTP/1.1\r\nHost: test\r\n\r\n";
+    let mut next = Client::connect(gateway.address).await;
+    next.send(get).await;
+    assert_eq!(next.answer().await.1, "ok");
+    idle.is_closed().await;
+    assert!(slow.is_kept().await);
+    next.send("GET /x HTTP/1.1\r\n").await;
+    let mut last = Client::connect(gateway.address).await;
+    last.send(get).await;
+    assert_eq!(last.answer().await.1, "ok");
+    assert_eq!(status(&slow.answer().await.0), 408);
+    let record = gateway.records(5).await.swap_remove(3);
+    assert_eq!(record["reason"], "head_timeout");
+    next.send("Host: test\r\n\r\n").await;
+    assert_eq!(next.answer().await.1, "ok");
+}

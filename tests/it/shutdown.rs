@@ -99,3 +99,50 @@ async fn a_client_that_has_just_connected_may_still_ask_and_has_not_long() {
     assert_eq!(silent.is_closed().await, End::Fin);
     gateway.ended().await;
 }
+
+#[tokio::test]
+async fn calls_that_go_on_without_their_clients_are_waited_for() {
+    let backend = Backend::start().await;
+    let finish = "responseTransferMode: STREAM\ntimeoutInMillis: 60000\nx-sluicegate-on-client-disconnect: finish";
+    let gateway = Gateway::with_integration(backend.address, finish);
+    let mut early = Client::connect(gateway.address).await;
+    early.send(GET).await;
+    let (mut before, _) = backend.request().await;
+    let mut late = Client::connect(gateway.address).await;
+    late.send(GET).await;
+    let (mut after, _) = backend.request().await;
+    after.write(format!("{CHUNKED}2\r\nhi\r\n")).await;
+    late.head().await;
+    assert_eq!(gateway.exchanges().await, 2);
+    drop((early, late));
+    gateway.records(2).await;
+    gateway.conductor().advance(Phase::Draining);
+    assert!(before.is_kept().await && after.is_kept().await);
+    assert_eq!(gateway.exchanges().await, 2);
+    before
+        .write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        .await;
+    within(async { while gateway.exchanges().await > 1 {} }).await;
+    after.write("0\r\n\r\n").await;
+    gateway.ended().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn functions_that_go_on_without_their_clients_are_waited_for() {
+    let gateway = Gateway::with_function_api();
+    let steps = r#"{"do": [["stream", "text/plain"], ["touch", "begun"], ["wait", "go"], ["end"], ["touch", "done"]]}"#;
+    let mut client = Client::connect(gateway.address).await;
+    let length = steps.len();
+    let post = format!("POST /kept HTTP/1.1\r\nHost: test\r\nContent-Length: {length}\r\n\r\n");
+    client.send(post + steps).await;
+    gateway.touched("begun").await;
+    drop(client);
+    assert_eq!(gateway.record().await["outcome"], "client_left");
+    gateway.conductor().advance(Phase::Draining);
+    within(async { while gateway.exchanges().await != 1 {} }).await;
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    assert_eq!(gateway.exchanges().await, 1);
+    gateway.let_go("go");
+    gateway.touched("done").await;
+    gateway.ended().await;
+}

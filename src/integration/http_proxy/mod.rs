@@ -3,14 +3,20 @@
 pub mod request;
 pub mod response;
 
-use std::{future::poll_fn, pin::pin, sync::Arc, time::Duration};
+use std::{
+    future::{poll_fn, ready},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::sync::oneshot;
+use tokio_util::sync::CancellationToken;
 
 use super::{gather, under_clocks};
 use crate::{
     config::model,
-    stream::{arena::READ, clocks::Clocks, request_body::RequestBody, source::Source},
+    stream::{arena::READ, clocks::Clocks, request_body::RequestBody, source::Source, unattended},
     types::{
         context::Context,
         fault::{Fault, FaultKind},
@@ -114,7 +120,7 @@ impl HttpProxy {
         let (give, take) = oneshot::channel();
         let (destination, connect) = (self.destination.clone(), self.model.policy.connect);
         let (limit, own) = (self.model.policy.limits.deadline, clocks.clone());
-        tokio::spawn(async move {
+        let call = async move {
             let call = async {
                 let result = send(&destination, &mut outgoing, &own, connect).await;
                 if let Err(Ok(answer)) = give.send(result.map_err(|failure| failure.fault)) {
@@ -123,7 +129,10 @@ impl HttpProxy {
             };
             // Without its client nobody stamps the clocks: the deadline is kept here.
             let _ = tokio::time::timeout(limit, call).await;
-        });
+        };
+        let gone = CancellationToken::new();
+        unattended::run(call, gone.clone().cancelled_owned());
+        let _attended = gone.drop_guard();
         let lost = || Fault::new(FaultKind::Deadline, "the integration's call was given up");
         under_clocks(clocks, async { take.await.unwrap_or_else(|_| Err(lost())) }).await
     }
@@ -131,9 +140,10 @@ impl HttpProxy {
 
 /// Reads what a backend still has to say to a client that is gone.
 pub fn finish_without_client(body: impl Source + Send + 'static, limit: Duration) {
-    tokio::spawn(async move {
+    let call = async move {
         let _ = tokio::time::timeout(limit, read_to_the_end(body)).await;
-    });
+    };
+    unattended::run(call, ready(()));
 }
 
 async fn read_to_the_end(mut body: impl Source) {

@@ -41,7 +41,10 @@ use super::{
     invocation::{Invocation, InvokeFault, Refusal},
     output::{Invoked, Output},
 };
-use crate::config::model::{Function, FunctionTarget};
+use crate::{
+    config::model::{Function, FunctionTarget},
+    stream::unattended,
+};
 
 /// A function that runs here: its execution environments and whoever waits for one. When it is dropped, environments end
 /// as soon as they have answered what they have.
@@ -92,6 +95,11 @@ impl Local {
             return Err(InvokeFault::Refused(lost()));
         };
         let (call, ends) = pool.submit(invocation).map_err(InvokeFault::Refused)?;
+        if call.invocation.runs_on {
+            let (over, watched) = (call.over.clone(), call.clone());
+            let gone = async move { watched.forsaken().await };
+            unattended::run(over.cancelled_owned(), gone);
+        }
         let _queued = Queued { pool, call };
         let beginning = ends.beginning.await.unwrap_or_else(|_| Err(lost()));
         Ok(Invoked {

@@ -104,7 +104,7 @@ impl<S: ClientStream> Connection<S> {
     }
 
     /// The pipeline has a defect; its record was closed on the way out.
-    async fn send_panic(&mut self, version: Version) -> After {
+    pub(super) async fn send_panic(&mut self, version: Version) -> After {
         let head = format!(
             "{version:?} 500 Internal Server Error\r\nContent-Type: application/json\r\nContent-Length: 36\r\n\
              x-amzn-ErrorType: InternalServerErrorException\r\nConnection: close\r\n\r\n{{\"message\": \"Internal server error\"}}"

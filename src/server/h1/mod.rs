@@ -54,6 +54,8 @@ pub struct Connection<S> {
     clocks: Arc<Clocks>,
     /// The client may still be sending what nobody reads.
     lingers: bool,
+    /// Somebody waits for its place, and it has nothing to stay for.
+    yields: bool,
     /// What the kernel may hold unsent; 0 for as much as it likes.
     unsent: u32,
 }
@@ -100,6 +102,7 @@ pub async fn serve<S: ClientStream>(stream: S, origin: Origin) -> Option<Prefixe
         timer,
         clocks,
         lingers: false,
+        yields: false,
         unsent: 0,
     };
     let mut run = pin!(connection.run());
@@ -180,20 +183,34 @@ impl<S: ClientStream> Connection<S> {
                 }
             }
         }
-        let http = &self.origin.service.http;
-        let due = match head_begun {
-            Some(begun) => begun.after(http.head),
-            None if self.origin.handle.is_closing() => begun.after(http.first_byte.min(WELCOME)),
+        let Origin {
+            handle, service, ..
+        } = &self.origin;
+        let http = &service.http;
+        let due = match *head_begun {
+            Some(begun) => {
+                handle.set_in_head(begun);
+                let patience = if handle.is_displaced() {
+                    http.head.min(WELCOME)
+                } else {
+                    http.head
+                };
+                begun.after(patience)
+            }
+            None if handle.is_closing() => begun.after(http.first_byte.min(WELCOME)),
             None if is_first => begun.after(http.first_byte),
             None => begun.after(http.keep_alive),
         };
         match self.timer.poll(cx, now, due) {
             Poll::Pending => Poll::Pending,
             Poll::Ready(()) if head_begun.is_none() => Poll::Ready(Next::Close),
-            Poll::Ready(()) => Poll::Ready(refusal(
-                FaultKind::HeadTimeout,
-                "the request head wasn't complete in time",
-            )),
+            Poll::Ready(()) => {
+                self.yields = self.origin.handle.is_displaced();
+                Poll::Ready(refusal(
+                    FaultKind::HeadTimeout,
+                    "the request head wasn't complete in time",
+                ))
+            }
         }
     }
 
@@ -289,7 +306,7 @@ impl<S: ClientStream> Connection<S> {
 
     async fn close(mut self) {
         // It may have been sent more than was read.
-        if self.lingers || !self.held.is_empty() {
+        if !self.yields && (self.lingers || !self.held.is_empty()) {
             linger(self.stream).await;
         } else {
             shut(&mut self.stream).await;

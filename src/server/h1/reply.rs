@@ -2,6 +2,7 @@
 
 use std::{
     future::poll_fn,
+    panic::{AssertUnwindSafe, catch_unwind},
     pin::Pin,
     sync::atomic::Ordering::Relaxed,
     task::{Context, Poll},
@@ -62,6 +63,8 @@ enum Stage {
 enum Sent {
     Whole,
     Cut(Cut),
+    /// The gateway has a defect.
+    Panicked,
 }
 
 impl<S: ClientStream> Connection<S> {
@@ -93,7 +96,12 @@ impl<S: ClientStream> Connection<S> {
             sent: 0,
             drop_at: Tick::NEVER,
         };
-        let sent = poll_fn(|cx| self.poll_send(cx, &mut sending, inbound)).await;
+        let before = self.out.written();
+        let sent = poll_fn(|cx| {
+            let send = || self.poll_send(cx, &mut sending, inbound);
+            catch_unwind(AssertUnwindSafe(send)).unwrap_or(Poll::Ready(Sent::Panicked))
+        })
+        .await;
         match sent {
             Sent::Whole => {
                 sending.reply.complete();
@@ -105,15 +113,30 @@ impl<S: ClientStream> Connection<S> {
                 After::Close
             }
             Sent::Cut(cut) => {
-                let is_stuck = !self.out.is_empty();
-                self.out.clear();
                 sending.reply.cut(&cut);
-                match (is_stuck, is_close_delimited) {
-                    (true, _) => After::Reset,
-                    (false, true) => After::ResetDrained,
-                    (false, false) => After::Cut,
+                self.break_off(is_close_delimited)
+            }
+            Sent::Panicked => {
+                self.account(&mut sending);
+                let has_begun = self.out.written() > before;
+                sending.reply.panicked(has_begun);
+                if has_begun {
+                    self.break_off(is_close_delimited)
+                } else {
+                    self.send_panic(version).await
                 }
             }
+        }
+    }
+
+    /// Forgets what hasn't left of a reply. How its connection must end, so that nobody takes it for complete.
+    fn break_off(&mut self, is_close_delimited: bool) -> After {
+        let is_stuck = !self.out.is_empty();
+        self.out.clear();
+        match (is_stuck, is_close_delimited) {
+            (true, _) => After::Reset,
+            (false, true) => After::ResetDrained,
+            (false, false) => After::Cut,
         }
     }
 
@@ -317,4 +340,73 @@ fn encode_head(out: &mut Vec<u8>, reply: &Reply, is_old: bool, is_chunked: bool,
         (true, false) => {}
     }
     out.extend_from_slice(b"\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::AsyncReadExt as _,
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::*;
+    use crate::{
+        server::testing::{Stage, breaking_after, panics},
+        stream::{outbox::Outbox, timer::LazyTimer},
+    };
+
+    /// What a client hears of a reply at which the gateway fails after these pieces, whether the connection was reset, and
+    /// what was recorded.
+    async fn heard(version: Version, pieces: &[&'static str]) -> (String, bool, String) {
+        let stage = Stage::new(&format!("{version:?}-{}", pieces.len()).replace('/', "-"));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap());
+        let (accepted, client) = tokio::join!(listener.accept(), client);
+        let mut client = client.unwrap();
+        let clocks = stage.entry.handle().clocks().clone();
+        let mut connection = Connection {
+            stream: accepted.unwrap().0,
+            origin: stage.origin.clone(),
+            held: bytes::BytesMut::new(),
+            out: Outbox::default(),
+            timer: LazyTimer::new(Tick::now()),
+            clocks: clocks.clone(),
+            lingers: false,
+            yields: false,
+            unsent: 0,
+        };
+        connection.open_exchange();
+        let reply = stage.reply(breaking_after(pieces), version, clocks);
+        let mut inbound = Inbound::none();
+        let serve = async {
+            let after = connection.send(reply, version, true, &mut inbound).await;
+            connection.end(after).await;
+        };
+        let mut heard = Vec::new();
+        let (end, ()) = tokio::join!(client.read_to_end(&mut heard), serve);
+        let text = String::from_utf8(heard).unwrap();
+        (text, end.is_err(), stage.records())
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_the_middle_of_a_body_is_recorded_and_nobody_takes_it_for_complete() {
+        let before = panics();
+        let (chunked, _, record) = heard(Version::HTTP_11, &["hello"]).await;
+        assert!(chunked.ends_with("\r\n\r\n5\r\nhello\r\n"), "{chunked}");
+        assert_eq!(record, "200 refused panicked\n");
+        let (unframed, is_reset, record) = heard(Version::HTTP_10, &["hello", " you"]).await;
+        assert!(unframed.ends_with("\r\n\r\nhello you"), "{unframed}");
+        assert!(is_reset);
+        assert_eq!(record, "200 refused panicked\n");
+        assert!(panics() >= before + 2);
+    }
+
+    #[tokio::test]
+    async fn a_panic_before_anything_was_sent_is_answered() {
+        let (answer, is_reset, record) = heard(Version::HTTP_11, &[]).await;
+        assert!(answer.starts_with("HTTP/1.1 500 "), "{answer}");
+        assert!(answer.ends_with(r#"{"message": "Internal server error"}"#));
+        assert!(!is_reset);
+        assert_eq!(record, "500 refused panicked\n");
+    }
 }

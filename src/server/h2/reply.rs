@@ -206,6 +206,14 @@ impl Sending {
         Poll::Ready(true)
     }
 
+    /// The gateway failed at the reply: nobody must take it for complete.
+    pub(super) fn panicked(&mut self) {
+        self.stream.send_reset(Reason::INTERNAL_ERROR);
+        if let Some(reply) = self.reply.take() {
+            reply.panicked(true);
+        }
+    }
+
     fn complete(&mut self) {
         if let Some(reply) = self.reply.take() {
             reply.complete();

@@ -105,7 +105,8 @@ impl Gateway {
         Gateway::from_files(&[("sluicegate.yaml", &settings), ("runtime.py", runtime)])
     }
 
-    /// A gateway with the function `chat` behind `/whole` (BUFFERED) and `/stream` (STREAM), in the same runtime.
+    /// A gateway with the function `chat` behind `/whole` (BUFFERED), `/stream` (STREAM) and `/kept` (STREAM that goes on
+    /// without its client), in the same runtime.
     pub fn with_function_api() -> Gateway {
         let method = |path: &str, mode: &str, version: &str, operation: &str| {
             format!(
@@ -115,17 +116,17 @@ impl Gateway {
             )
         };
         let whole = method("/whole", "BUFFERED", "2015-03-31", "invocations");
-        let stream = method(
-            "/stream",
-            "STREAM",
-            "2021-11-15",
-            "response-streaming-invocations",
-        );
+        let streaming = |path: &str| {
+            let operation = "response-streaming-invocations";
+            method(path, "STREAM", "2021-11-15", operation)
+        };
+        let stream = streaming("/stream");
+        let kept = streaming("/kept") + "        x-sluicegate-on-client-disconnect: finish\n";
         let settings = "listeners: [{address: 127.0.0.1:0}]\nworkers: 1\naccessLog: {path: access.log}\n\
              apis: [{definition: api.yaml}]\nfunctions:\n  chat: {runtime: provided, concurrency: 1, command: [python3, runtime.py]}\n";
         Gateway::from_files(&[
             ("sluicegate.yaml", settings),
-            ("api.yaml", &document(&(whole + &stream))),
+            ("api.yaml", &document(&(whole + &stream + &kept))),
             ("runtime.py", include_str!("runtime.py")),
         ])
     }

@@ -116,6 +116,7 @@ mod tests {
             },
         };
         Api {
+            definition: "api.yaml".into(),
             site: Site {
                 base_path: base_path.into(),
                 ..Site::default()
@@ -125,6 +126,7 @@ mod tests {
             gateway_responses: GatewayResponses::default(),
             access_log: None,
             execution_log: ExecutionLog::Off,
+            client_certificate: None,
             minimum_compression_size: None,
             binary_media_types: Vec::new(),
         }

@@ -22,7 +22,7 @@ const PRESETS: [&str; 3] = ["json", "clf", "text"];
 pub(super) fn standard() -> AccessLog {
     AccessLog {
         is_default: true,
-        ..preset(LogSink::Stdout, presets::JSON)
+        ..preset(LogSink::Stdout, "json", presets::JSON)
     }
 }
 
@@ -42,12 +42,12 @@ pub(super) fn build(
         None => {
             return AccessLog {
                 is_default: true,
-                ..preset(sink, presets::JSON)
+                ..preset(sink, "json", presets::JSON)
             };
         }
-        Some("json") => return preset(sink, presets::JSON),
-        Some("clf") => return preset(sink, presets::CLF),
-        Some("text") => return preset(sink, presets::TEXT),
+        Some("json") => return preset(sink, "json", presets::JSON),
+        Some("clf") => return preset(sink, "clf", presets::CLF),
+        Some("text") => return preset(sink, "text", presets::TEXT),
         Some(text) => text,
     };
     let is_literal = !text.contains('$');
@@ -76,14 +76,16 @@ pub(super) fn build(
     AccessLog {
         sink,
         format,
+        source: text.trim_end().into(),
         is_default: false,
     }
 }
 
-fn preset(sink: LogSink, format: &str) -> AccessLog {
+fn preset(sink: LogSink, name: &str, format: &str) -> AccessLog {
     AccessLog {
         sink,
         format: Template::compile(format).0,
+        source: name.into(),
         is_default: false,
     }
 }

@@ -1,8 +1,6 @@
 //! One API: its facts, its methods, its gateway responses.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
-
-use rustls::sign::CertifiedKey;
+use std::{collections::BTreeMap, net::SocketAddr};
 
 use super::{gateway_responses, integration, lint, overrides, protection};
 use crate::{
@@ -14,7 +12,7 @@ use crate::{
             settings::{self as said, Defaults, EndpointType},
         },
         intrinsics::{self, Bindings},
-        model::{Api, Domain, ExecutionLog, LambdaFront, Method, VpcLink},
+        model::{Api, Certificate, Domain, ExecutionLog, LambdaFront, Method, VpcLink},
         openapi::{
             base_path,
             operations::{Operation, operations, short_id},
@@ -38,7 +36,7 @@ pub(super) struct Source<'a> {
     /// VPC links by id.
     pub(super) vpc_links: &'a BTreeMap<String, VpcLink>,
     /// The gateway's certificate towards the API's backends.
-    pub(super) client_certificate: Option<Arc<CertifiedKey>>,
+    pub(super) client_certificate: Option<Certificate>,
     /// Functions by name, and whether each runs here.
     pub(super) functions: &'a BTreeMap<Box<str>, bool>,
     /// Region and account of functions, for documents that don't say theirs.
@@ -82,7 +80,9 @@ pub(super) fn build(source: &Source<'_>, diagnostics: &mut Diagnostics) -> Optio
         methods.push(method(source, &root, operation, &defaults, diagnostics));
     }
     lint::catch_alls(&operations, diagnostics);
+    let certificate = source.client_certificate.as_ref();
     Some(Api {
+        definition: (&*source.file.name).into(),
         site: site(source, &root),
         domains: source
             .said
@@ -98,6 +98,7 @@ pub(super) fn build(source: &Source<'_>, diagnostics: &mut Diagnostics) -> Optio
             said::ExecutionLog::Error => ExecutionLog::Error,
             said::ExecutionLog::Info => ExecutionLog::Info,
         },
+        client_certificate: certificate.map(|it| it.files.clone()),
         minimum_compression_size: compression(&root, diagnostics),
         binary_media_types: binary_media_types(&root),
     })

@@ -37,13 +37,14 @@ pub(super) fn build(building: &Building<'_>, diagnostics: &mut Diagnostics) -> I
         .integration
         .get("tlsConfig")
         .and_then(|tls| tls.get("serverNameToVerify")?.scalar());
+    let certificate = building.source.client_certificate.as_ref();
     Integration::HttpProxy(Box::new(HttpProxy {
         method,
         uri,
         vpc_link: link,
         skip_issuer_check,
         server_name: server_name.map(Into::into),
-        client_certificate: building.source.client_certificate.clone(),
+        client_certificate: certificate.map(|it| it.key.clone()),
         headers: mappings.headers,
         query: mappings.query,
         poison: mappings.poison,

@@ -5,10 +5,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     ops::RangeInclusive,
     path::{Path, PathBuf},
-    sync::Arc,
 };
-
-use rustls::sign::CertifiedKey;
 
 use super::{settings::Builder, tls, truststore};
 use crate::{
@@ -16,7 +13,7 @@ use crate::{
         codes::Code,
         diagnostics::Diagnostic,
         document::settings::{self as said, SecurityPolicy, UnknownServerName},
-        model::{Listener, MutualTls, Tls},
+        model::{Certificate, Listener, MutualTls, Tls},
     },
     types::{
         clock::{Wall, day},
@@ -265,7 +262,7 @@ impl Builder<'_> {
         &mut self,
         said: &said::Certificate,
         at: usize,
-    ) -> Option<Arc<CertifiedKey>> {
+    ) -> Option<Certificate> {
         let (chain, key) = (
             self.base.join(&said.certificate),
             self.base.join(&said.private_key),
@@ -276,7 +273,7 @@ impl Builder<'_> {
             Ok(certificate) => {
                 let pointer = format!("/apis/{at}/clientCertificate/certificate");
                 self.check_time(&pointer, &said.certificate, &certificate.valid);
-                Some(certificate.key)
+                Some(certificate)
             }
             Err(faults) => {
                 for fault in faults {

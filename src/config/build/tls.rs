@@ -15,7 +15,10 @@ use x509_parser::{
 };
 
 use crate::{
-    config::{files, model::Certificate},
+    config::{
+        files,
+        model::{Certificate, CertificateFiles},
+    },
     types::crypto::provider,
 };
 
@@ -84,6 +87,10 @@ pub(super) fn load(certificate: &Path, private_key: &Path) -> Result<Certificate
         names,
         valid,
         key: Arc::new(key),
+        files: CertificateFiles {
+            certificate: certificate.to_path_buf(),
+            private_key: private_key.to_path_buf(),
+        },
     })
 }
 

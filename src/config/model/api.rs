@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use http::{Method as HttpMethod, StatusCode};
 use rustls::sign::CertifiedKey;
 
-use super::AccessLog;
+use super::{AccessLog, CertificateFiles};
 use crate::{
     config::{mapping::Source, uri::UriTemplate},
     stream::{clocks::Limits, shaper::Bandwidth},
@@ -21,6 +21,8 @@ use crate::{
 /// An API at a stage.
 #[derive(Clone, Debug)]
 pub struct Api {
+    /// The document's file.
+    pub definition: Box<str>,
     /// Its facts.
     pub site: Site,
     /// Host names that reach it; empty for any.
@@ -33,6 +35,8 @@ pub struct Api {
     pub access_log: Option<AccessLog>,
     /// What its execution log tells.
     pub execution_log: ExecutionLog,
+    /// The files of the certificate that its backends are shown.
+    pub client_certificate: Option<CertificateFiles>,
     /// The smallest response that is compressed, if any is.
     pub minimum_compression_size: Option<u64>,
     /// Media types whose bodies are binary for Lambda functions, in lower case (`x-amazon-apigateway-binary-media-types`).

@@ -54,6 +54,7 @@ impl Model {
         for log in own.chain([&mut self.access_log]) {
             if log.is_default && log.sink == LogSink::Stdout {
                 log.format = Template::compile(presets::TEXT).0;
+                log.source = "text".into();
             }
         }
     }
@@ -125,6 +126,17 @@ pub struct Certificate {
     pub valid: RangeInclusive<i64>,
     /// Chain and key.
     pub key: Arc<CertifiedKey>,
+    /// Where they were read.
+    pub files: CertificateFiles,
+}
+
+/// The files of a certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// The chain.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub private_key: PathBuf,
 }
 
 impl PartialEq for Certificate {
@@ -171,6 +183,8 @@ pub struct AccessLog {
     pub sink: LogSink,
     /// The line.
     pub format: Template,
+    /// What the line was compiled from: the name of a preset, or a format.
+    pub source: Box<str>,
     /// Whether nobody chose the format.
     pub is_default: bool,
 }

@@ -1,29 +1,39 @@
 //! `/config`: the configuration as it is meant, every default filled in.
 //!
 //! Each value that is told is named here, so that one that is added to the model stays untold. Secrets can stand in values
-//! of environment variables and stage variables, in mapped constants, in queries of URIs and in keys of certificates: of
-//! all these only names are told.
+//! of environment variables and stage variables, in mapped constants, in queries of URIs, in headers for a collector and in
+//! keys of certificates: of all these only names are told.
+
+mod functions;
+mod listeners;
 
 use std::time::Duration;
 
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
+use self::{
+    functions::function,
+    listeners::{files, listener},
+};
 use super::{
     answer::Answer,
     routes::{masked, told},
 };
 use crate::{
     config::model::{
-        AccessLog, Api, ExecutionLog, Function, FunctionTarget, Listener, LogSink, Model, Origin,
-        Policy, TransferMode, VpcLink,
+        AccessLog, Api, ExecutionLog, Integration, LambdaAnswers, LogSink, Model, Origin, Policy,
+        Tracing, TransferMode, VpcLink,
     },
     route::describe::{self, Described},
     stream::shaper::{self, Bandwidth},
-    types::peer::Serves,
 };
 
 pub(super) fn effective(model: &Model) -> Answer {
+    Answer::json(StatusCode::OK, &all(model))
+}
+
+fn all(model: &Model) -> Value {
     let functions: Map<String, Value> = model
         .functions
         .values()
@@ -35,14 +45,17 @@ pub(super) fn effective(model: &Model) -> Answer {
         .map(|(id, link)| (id.clone(), vpc_link(link)))
         .collect();
     let http = &model.http;
-    let value = json!({
+    json!({
         "listeners": model.listeners.iter().map(listener).collect::<Vec<_>>(),
-        "admin": model.admin.map(|address| address.to_string()),
+        "admin": model.admin.map(|address| json!({ "address": address.to_string() })),
         "workers": model.workers,
+        "watch": model.watch,
         "apis": model.apis.iter().map(|api| of_api(model, api)).collect::<Vec<_>>(),
         "functions": functions,
+        "lambda": { "region": model.lambda.region, "accountId": model.lambda.account_id },
         "vpcLinks": vpc_links,
         "accessLog": access_log(&model.access_log),
+        "tracing": model.tracing.as_ref().map(tracing),
         "http": {
             "requestLineBytes": http.request_line,
             "headerBytes": http.header,
@@ -50,6 +63,7 @@ pub(super) fn effective(model: &Model) -> Answer {
             "headTimeoutInMillis": millis(http.head),
             "keepAliveTimeoutInMillis": millis(http.keep_alive),
             "maxConnections": http.max_connections,
+            "trustedHops": http.trusted_hops,
             "underscoreHeaders": if http.pass_underscores { "pass" } else { "drop" },
         },
         "shutdown": {
@@ -57,40 +71,30 @@ pub(super) fn effective(model: &Model) -> Answer {
             "drainTimeoutInMillis": millis(model.shutdown.drain_timeout),
         },
         "instanceId": model.instance_id,
-    });
-    Answer::json(StatusCode::OK, &value)
+    })
 }
 
 fn millis(duration: Duration) -> u64 {
     duration.as_millis() as u64
 }
 
-fn listener(listener: &Listener) -> Value {
-    let names = |tls: &crate::config::model::Tls| {
-        let names = tls
-            .certificates
-            .iter()
-            .map(|certificate| &certificate.names);
-        names.cloned().collect::<Vec<_>>()
+fn access_log(log: &AccessLog) -> Value {
+    let path = match &log.sink {
+        LogSink::None => "none".to_owned(),
+        LogSink::Stdout => "stdout".to_owned(),
+        LogSink::File(path) => path.display().to_string(),
     };
-    json!({
-        "address": listener.address.to_string(),
-        "certificates": listener.tls.as_ref().map(names),
-        "h2c": listener.h2c,
-        "serves": match listener.serves {
-            Serves::Apis => "apis",
-            Serves::Both => "apis and functions",
-            Serves::Functions => "functions",
-        },
-    })
+    json!({ "path": path, "format": log.source })
 }
 
-fn access_log(log: &AccessLog) -> Value {
-    match &log.sink {
-        LogSink::None => Value::Null,
-        LogSink::Stdout => "stdout".into(),
-        LogSink::File(path) => path.display().to_string().into(),
-    }
+fn tracing(tracing: &Tracing) -> Value {
+    let headers = tracing.headers.iter().map(|(name, _)| name);
+    json!({
+        "otlpEndpoint": origin(&tracing.origin),
+        "sampleRate": tracing.rate,
+        "serviceName": tracing.service,
+        "headers": headers.collect::<Vec<_>>(),
+    })
 }
 
 fn of_api(model: &Model, api: &Api) -> Value {
@@ -102,6 +106,7 @@ fn of_api(model: &Model, api: &Api) -> Value {
         format!("{wildcard}{}", domain.name)
     });
     json!({
+        "definition": api.definition,
         "name": site.api_name,
         "id": site.api_id,
         "stage": site.stage,
@@ -115,6 +120,7 @@ fn of_api(model: &Model, api: &Api) -> Value {
             ExecutionLog::Error => "ERROR",
             ExecutionLog::Info => "INFO",
         },
+        "clientCertificate": api.client_certificate.as_ref().map(files),
         "minimumCompressionSize": api.minimum_compression_size,
         "binaryMediaTypes": api.binary_media_types,
         "gatewayResponses": api.gateway_responses.by_type.iter().map(|(kind, _)| kind.as_str()).collect::<Vec<_>>(),
@@ -124,10 +130,23 @@ fn of_api(model: &Model, api: &Api) -> Value {
 
 fn route(described: &Described<'_>) -> Value {
     let mut value = told(described);
-    if let (Value::Object(members), Some(policy)) = (&mut value, described.policy) {
-        members.extend(defaults(policy));
+    let Value::Object(members) = &mut value else {
+        return value;
+    };
+    members.extend(described.policy.map(defaults).into_iter().flatten());
+    if let Integration::Lambda(lambda) = &described.route.integration {
+        members.insert("lambda".to_owned(), answers(&lambda.answers));
     }
     value
+}
+
+fn answers(answers: &LambdaAnswers) -> Value {
+    json!({
+        "headerArrays": answers.header_arrays,
+        "functionErrorStatus": answers.function_error_status.as_u16(),
+        "defaultContentType": answers.default_content_type,
+        "lambdaLimits": answers.lambda_limits,
+    })
 }
 
 /// What a policy says, by the names that `defaults` has in the file.
@@ -180,29 +199,6 @@ fn bandwidth(bandwidth: Bandwidth) -> Value {
     })
 }
 
-fn function(function: &Function) -> Value {
-    let target = match &function.target {
-        FunctionTarget::Local(local) => json!({
-            "runtime": local.runtime_name,
-            "codeUri": local.directory.display().to_string(),
-            "handler": local.handler,
-            "environment": local.environment.iter().map(|(name, _)| name).collect::<Vec<_>>(),
-            "timeout": local.timeout.as_secs(),
-            "concurrency": local.most_environments,
-        }),
-        FunctionTarget::Remote(remote) => json!({
-            "endpoint": remote.endpoint.as_ref().map_or_else(|| "AWS".to_owned(), origin),
-            "functionName": remote.function_name,
-            "region": remote.region,
-        }),
-    };
-    json!({
-        "arn": function.arn,
-        "target": target,
-        "url": function.url.as_ref().map(|url| &url.id),
-    })
-}
-
 fn origin(origin: &Origin) -> String {
     let scheme = if origin.is_tls { "https" } else { "http" };
     masked(&format!("{scheme}://{}", origin.authority))
@@ -221,3 +217,6 @@ fn vpc_link(link: &VpcLink) -> Value {
         "healthCheck": check,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -60,6 +60,7 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 const STREAM: &str = "responseTransferMode: STREAM\ntimeoutInMillis: 60000";
 const GET: &str = "GET /x HTTP/1.1\r\nHost: test\r\n\r\n";
+const READY: &str = "GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n";
 const CHUNKED: &str = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -486,6 +487,53 @@ async fn item_184_a_new_process_takes_over_and_nothing_is_refused_or_cut() {
 }
 
 #[tokio::test]
+async fn after_a_hand_over_the_operators_connections_are_the_new_processs() {
+    let streams = Streams::backend().await;
+    let api = document(&proxy("/streams", streams.address, STREAM));
+    let process = Process::start(&[("api.yaml", &api)], "").await;
+    let clients = streams.open(process.address, "/streams", 1).await;
+    let mut kept = process.connect_admin().await;
+    kept.send(READY).await;
+    assert_eq!(status(&kept.answer().await.0), 200);
+    process.signal("USR2");
+    let line = process.line_with("the new process serves").await;
+    assert_eq!(kept.is_closed().await, End::Fin);
+    assert_eq!(status(&process.ask_admin("GET /readyz").await.0), 200);
+    process::signal_to(process::number_after(&line, "successor="), "INT");
+    streams.finish(clients).await;
+    assert_eq!(process.exit_status().await, Some(0));
+}
+
+#[tokio::test]
+async fn without_a_descriptor_left_each_probe_is_answered_in_its_turn() {
+    let process = Process::start(&[("api.yaml", &document(&mock("/ping", "ok")))], "").await;
+    process.ask_admin("GET /readyz").await;
+    let open = fs::read_dir(format!("/proc/{}/fd", process.id())).unwrap();
+    let open: Vec<u64> = open
+        .filter_map(|it| it.unwrap().file_name().to_str()?.parse().ok())
+        .collect();
+    let free = (0..65_536).find(|number| !open.contains(number)).unwrap();
+    let id = i32::try_from(process.id()).unwrap();
+    rlimit::prlimit(id, rlimit::Resource::NOFILE, Some((free, free)), None).unwrap();
+    let mut silent = process.connect_admin().await;
+    let mut probes = Vec::new();
+    for _ in 0..3 {
+        let mut probe = process.connect_admin().await;
+        probe.send(READY).await;
+        probes.push(probe);
+    }
+    for mut probe in probes {
+        let (head, _) = probe.answer().await;
+        assert_eq!(
+            (status(&head), header(&head, "connection")),
+            (200, Some("close"))
+        );
+        assert_eq!(probe.is_closed().await, End::Fin);
+    }
+    silent.is_closed().await;
+}
+
+#[tokio::test]
 async fn a_new_process_that_cant_serve_leaves_the_old_one_in_its_place() {
     let process = Process::start(&[("api.yaml", &document(&mock("/ping", "ok")))], "").await;
     process.write("api.yaml", "nonsense: [");
@@ -635,6 +683,25 @@ async fn item_183_an_interrupt_waits_for_streams_and_for_nobody_to_look_away() {
     streams.step(&clients).await;
     streams.finish(clients).await;
     assert_eq!(process.exit_status().await, Some(0));
+}
+
+#[tokio::test]
+async fn a_second_signal_ends_a_drain_at_once() {
+    let streams = Streams::backend().await;
+    let api = document(&proxy("/streams", streams.address, STREAM));
+    let settings = "shutdown: {preStopDelayInMillis: 0}\n";
+    for (first, second) in [("TERM", "TERM"), ("TERM", "INT"), ("INT", "INT")] {
+        let process = Process::start(&[("api.yaml", &api)], settings).await;
+        let _client = streams.open(process.address, "/streams", 1).await;
+        process.signal(first);
+        process.line_with("requests=1").await;
+        // What comes at once is taken for the same signal.
+        tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+        process.signal(second);
+        process.line_with("second signal: stopping at once").await;
+        process.line_with("[drained]").await;
+        assert_eq!(process.exit_status().await, Some(0));
+    }
 }
 
 #[tokio::test]

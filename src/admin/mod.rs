@@ -11,17 +11,15 @@ mod routes;
 mod status;
 mod streams;
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    task::AbortHandle,
-};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::model::Model,
@@ -35,6 +33,8 @@ use crate::{
 };
 use answer::Answer;
 
+/// How long the one client has that is served out of turn, while no descriptors are left for others.
+const OUT_OF_TURN: Duration = Duration::from_secs(1);
 /// Bytes that a request to the operator's address may carry.
 const MOST_BODY: usize = 4096;
 
@@ -63,6 +63,7 @@ pub struct Admin {
     conductor: Arc<Conductor>,
     reloads: Arc<Reloads>,
     current: ArcSwap<Current>,
+    leaving: CancellationToken,
 }
 
 impl Admin {
@@ -72,6 +73,7 @@ impl Admin {
             conductor,
             reloads,
             current: ArcSwap::from_pointee(current),
+            leaving: CancellationToken::new(),
         })
     }
 
@@ -80,8 +82,8 @@ impl Admin {
         self.current.store(Arc::new(current));
     }
 
-    /// Takes the operator's connections, on a socket that doesn't block, until it is aborted.
-    pub fn start(self: Arc<Self>, listener: std::net::TcpListener) -> io::Result<AbortHandle> {
+    /// Takes the operator's connections, on a socket that doesn't block, until it leaves.
+    pub fn start(self: Arc<Self>, listener: std::net::TcpListener) -> io::Result<()> {
         let listener = TcpListener::from_std(listener)?;
         let own = listener.local_addr()?;
         tracing::info!("admin on http://{own}");
@@ -90,7 +92,17 @@ impl Admin {
                 "the admin address can be reached from elsewhere: metrics, configuration and streams can be read there"
             );
         }
-        Ok(tokio::spawn(self.accept(listener)).abort_handle())
+        tokio::spawn(async move {
+            let leaving = self.leaving.clone();
+            leaving.run_until_cancelled(self.accept(listener)).await;
+        });
+        Ok(())
+    }
+
+    /// Somebody else has the address from now on: takes no more connections, and closes those that are open once they have
+    /// their present answer.
+    pub fn leave(&self) {
+        self.leaving.cancel();
     }
 
     async fn accept(self: Arc<Self>, listener: TcpListener) {
@@ -98,14 +110,16 @@ impl Admin {
         let mut reserve = std::fs::File::open("/dev/null").ok();
         loop {
             match listener.accept().await {
-                Ok((tcp, client)) => drop(tokio::spawn(self.clone().serve(tcp, client))),
+                Ok((tcp, client)) => drop(tokio::spawn(self.clone().serve(tcp, client, true))),
                 Err(error) => {
                     let is_exhausted = matches!(error.raw_os_error(), Some(23 | 24));
                     if is_exhausted
                         && reserve.take().is_some()
                         && let Ok((tcp, client)) = listener.accept().await
                     {
-                        self.clone().serve(tcp, client).await;
+                        // Others wait for their turn meanwhile.
+                        let serve = self.clone().serve(tcp, client, false);
+                        let _ = tokio::time::timeout(OUT_OF_TURN, serve).await;
                     }
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     reserve = reserve.or_else(|| std::fs::File::open("/dev/null").ok());
@@ -114,7 +128,9 @@ impl Admin {
         }
     }
 
-    async fn serve(self: Arc<Self>, tcp: TcpStream, client: SocketAddr) {
+    /// Serves a connection: one request, or all that it has if it `keeps` open.
+    async fn serve(self: Arc<Self>, tcp: TcpStream, client: SocketAddr, keeps: bool) {
+        let leaving = self.leaving.clone();
         let service = service_fn(move |request| {
             let admin = self.clone();
             async move { Ok::<_, Infallible>(admin.answer(request, client).await.into()) }
@@ -122,9 +138,18 @@ impl Admin {
         let mut builder = http1::Builder::new();
         builder
             .timer(TokioTimer::new())
+            .keep_alive(keeps)
             .header_read_timeout(Duration::from_secs(10))
             .max_buf_size(16 * 1024);
-        if let Err(error) = builder.serve_connection(TokioIo::new(tcp), service).await {
+        let mut serving = pin!(builder.serve_connection(TokioIo::new(tcp), service));
+        let served = tokio::select! {
+            served = serving.as_mut() => served,
+            () = leaving.cancelled() => {
+                serving.as_mut().graceful_shutdown();
+                serving.as_mut().await
+            }
+        };
+        if let Err(error) = served {
             tracing::debug!(%error, "an admin connection ended");
         }
     }

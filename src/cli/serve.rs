@@ -12,7 +12,6 @@ use sd_notify::NotifyState;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc::UnboundedReceiver,
-    task::AbortHandle,
 };
 
 use super::{
@@ -119,11 +118,10 @@ pub(super) struct Running {
     upgrades: Signal,
 }
 
-/// The operator's address: what stands behind it, its socket, and the task that accepts.
+/// The operator's address: what stands behind it, and its socket.
 struct Operator {
     admin: Arc<Admin>,
     socket: TcpListener,
-    accepting: AbortHandle,
 }
 
 /// Starts a gateway and tells where it listens.
@@ -191,12 +189,8 @@ fn open_operator(
         None => TcpListener::bind(address)?,
     };
     socket.set_nonblocking(true)?;
-    let accepting = admin.clone().start(socket.try_clone()?)?;
-    Ok(Operator {
-        admin,
-        socket,
-        accepting,
-    })
+    admin.clone().start(socket.try_clone()?)?;
+    Ok(Operator { admin, socket })
 }
 
 /// Says what is served, and where.
@@ -318,7 +312,7 @@ async fn upgrade(server: &Server, operator: Option<&Operator>) -> bool {
     match upgrade::hand_over(server, operator.map(|operator| &operator.socket)).await {
         Ok(successor) => {
             if let Some(operator) = operator {
-                operator.accepting.abort();
+                operator.admin.leave();
             }
             let _ = sd_notify::notify(&[NotifyState::MainPid(successor)]);
             let delay = server.shutdown().pre_stop_delay.as_secs_f64();

@@ -185,6 +185,11 @@ impl Process {
         self.ask_admin("POST /reload").await
     }
 
+    /// A connection to the operator's address.
+    pub async fn connect_admin(&self) -> Client {
+        Client::connect(self.admin).await
+    }
+
     pub async fn ask_admin(&self, what: &str) -> (String, String) {
         Client::ask(
             self.admin,

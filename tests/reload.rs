@@ -20,6 +20,9 @@
 #[path = "it/support/mod.rs"]
 mod support;
 
+#[path = "reload/memory.rs"]
+mod memory;
+
 #[path = "reload/process.rs"]
 mod process;
 

@@ -20,10 +20,10 @@ use crate::{
     },
     route::describe::{self, Described},
     stream::shaper::{self, Bandwidth},
-    types::peer::Serves,
+    types::{memory::Memory, peer::Serves},
 };
 
-pub(super) fn effective(model: &Model) -> Answer {
+pub(super) fn effective(model: &Model, memory: &Memory) -> Answer {
     let functions: Map<String, Value> = model
         .functions
         .values()
@@ -39,6 +39,7 @@ pub(super) fn effective(model: &Model) -> Answer {
         "listeners": model.listeners.iter().map(listener).collect::<Vec<_>>(),
         "admin": model.admin.map(|address| address.to_string()),
         "workers": model.workers,
+        "memoryLimitBytes": memory.amount().map(|amount| amount.limit),
         "apis": model.apis.iter().map(|api| of_api(model, api)).collect::<Vec<_>>(),
         "functions": functions,
         "vpcLinks": vpc_links,

@@ -168,23 +168,31 @@ pub fn cut_all() {
     }
 }
 
-/// Asks the connection that has been idle for longest to close. One that hasn't had its first request is asked only if
-/// there is no other, and if it had time enough for it: it would serve a request that has just come, and make no room.
-/// Whether there was one.
-pub fn close_oldest_idle(now: Tick) -> bool {
-    let idle = |handle: &Handle| {
+/// The connections that are idle and not yet asked to close, with whether they haven't had their first request, and since
+/// when. One that had no time for it isn't among them: it would serve a request that has just come, and make no room.
+fn idle(now: Tick) -> Vec<((bool, Tick), Arc<Handle>)> {
+    let rank = |handle: &Handle| {
         let since = Tick::from_micros(handle.idle_since.load(Relaxed));
         let is_new = !handle.has_begun.load(Relaxed);
         let is_idle = since > Tick::default() && !handle.is_closing();
         (is_idle && (!is_new || now.since(since) >= WELCOME)).then_some((is_new, since))
     };
-    let oldest = HANDLES.with_borrow(|handles| {
-        handles
-            .iter()
-            .filter_map(|(_, handle)| Some((idle(handle)?, handle.clone())))
-            .min_by_key(|(rank, _)| *rank)
-    });
+    let ranked = |(_, handle): (usize, &Arc<Handle>)| Some((rank(handle)?, handle.clone()));
+    HANDLES.with_borrow(|handles| handles.iter().filter_map(ranked).collect())
+}
+
+/// Asks the connection that has been idle for longest to close, one that hasn't had its first request only if there is no
+/// other. Whether there was one.
+pub fn close_oldest_idle(now: Tick) -> bool {
+    let oldest = idle(now).into_iter().min_by_key(|(rank, _)| *rank);
     oldest.map(|(_, handle)| handle.close()).is_some()
+}
+
+/// Asks all that are idle to close.
+pub fn close_idle(now: Tick) {
+    for (_, handle) in idle(now) {
+        handle.close();
+    }
 }
 
 #[cfg(test)]

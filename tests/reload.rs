@@ -23,6 +23,9 @@ mod support;
 #[path = "reload/logs.rs"]
 mod logs;
 
+#[path = "reload/memory.rs"]
+mod memory;
+
 #[path = "reload/process.rs"]
 mod process;
 

@@ -180,7 +180,7 @@ fn serve(says: VecDeque<Vec<u8>>, leaves: bool) -> Vec<u8> {
         service: Arc::new(Service {
             gateway: GATEWAY.clone(),
             http: MODEL.http.clone(),
-            is_leaving: Arc::default(),
+            ends_keep_alive: Arc::default(),
         }),
         peer: Arc::new(Peer::new(address, address, None, Serves::Apis)),
         handle: entry.handle().clone(),

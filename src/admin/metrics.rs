@@ -2,7 +2,7 @@
 
 use http::StatusCode;
 
-use super::{Current, answer::Answer};
+use super::{Current, answer::Answer, status};
 use crate::{
     config::model::Model,
     gateway::snapshot::Shared,
@@ -14,7 +14,7 @@ use crate::{
         self,
         page::{CONTENT_TYPE, Kind, Page},
     },
-    types::{clock::Tick, lifecycle::Phase},
+    types::{clock::Tick, lifecycle::Phase, memory::Memory},
     upstream::{group::TargetState, pool},
 };
 
@@ -22,13 +22,31 @@ pub(super) fn page(current: &Current, phase: Phase) -> Answer {
     let mut page = Page::default();
     metrics::write(&mut page);
     let help = "Whether the gateway takes requests and doesn't shut down.";
+    let is_ready = status::is_ready(phase, current.shared.memory.level());
     page.family("sluicegate_ready", Kind::Gauge, help)
-        .value(&[], u64::from(phase == Phase::Running));
+        .value(&[], is_ready.into());
+    memory(&mut page, &current.shared.memory);
     upstream(&mut page);
     targets(&mut page, &current.shared);
     functions(&mut page, &current.shared);
     certificates(&mut page, &current.model);
     Answer::new(StatusCode::OK, CONTENT_TYPE, page.into_text())
+}
+
+/// What the memory guard goes by.
+fn memory(page: &mut Page, memory: &Memory) {
+    let help = "What is kept from growing: 0 nothing, 1 no idle connections are kept, 2 new requests are refused.";
+    page.family("sluicegate_memory_pressure", Kind::Gauge, help)
+        .value(&[], memory.level() as u64);
+    let Some(amount) = memory.amount() else {
+        return;
+    };
+    let help = "Memory that counts against the limit.";
+    page.family("sluicegate_memory_used_bytes", Kind::Gauge, help)
+        .value(&[], amount.used);
+    let help = "The memory limit.";
+    page.family("sluicegate_memory_limit_bytes", Kind::Gauge, help)
+        .value(&[], amount.limit);
 }
 
 /// The certificates that clients are shown.

@@ -182,9 +182,12 @@ impl Admin {
             }
             "/" => Answer::text(StatusCode::OK, answer::CALLS),
             "/healthz" => Answer::text(StatusCode::OK, "ok\n"),
-            "/readyz" => status::ready(self.conductor.phase(), &parts.headers),
+            "/readyz" => {
+                let level = current.shared.memory.level();
+                status::ready(self.conductor.phase(), level, &parts.headers)
+            }
             "/metrics" => metrics::page(&current, self.conductor.phase()),
-            "/config" => config::effective(&current.model),
+            "/config" => config::effective(&current.model, &current.shared.memory),
             "/routes" => routes::answer(&current, query),
             "/streams" => streams::list(query),
             "/log-level" => Answer::text(StatusCode::OK, format!("{}\n", log_level())),

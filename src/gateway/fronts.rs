@@ -20,7 +20,7 @@ use crate::{
         metrics::{self, Route, Shard},
         record::Record,
     },
-    types::context::Context,
+    types::{context::Context, fault::Fault},
 };
 
 /// The functions that can be reached without an API.
@@ -150,6 +150,22 @@ impl Fronts {
             Ok(answered) => Reply::answer(record, pass_on(answered, &clocks), clocks),
             Err(refused) => refuse(record, refused, clocks),
         }
+    }
+
+    /// Refuses a request because of the gateway itself.
+    pub(super) fn turn_away(
+        &self,
+        front: &Front,
+        mut record: Record,
+        fault: Fault,
+        clocks: Arc<Clocks>,
+    ) -> Reply {
+        self.count(front, &mut record);
+        let refused = match front {
+            Front::Url(_) | Front::NoUrl => function_url::refused(fault),
+            Front::Invoke(_) | Front::Nothing => invoke_api::refused(fault),
+        };
+        refuse(record, refused, clocks)
     }
 
     /// Says where a call counts, and whether as a stream.

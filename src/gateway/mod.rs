@@ -7,7 +7,10 @@ pub mod reply;
 pub mod snapshot;
 mod transfer;
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
@@ -48,6 +51,7 @@ pub struct Request {
 #[derive(Debug)]
 pub struct Gateway {
     snapshot: ArcSwap<Snapshot>,
+    turns_away: AtomicBool,
 }
 
 /// How often a request may have come through this gateway before.
@@ -58,12 +62,18 @@ impl Gateway {
     pub fn new(snapshot: Snapshot) -> Gateway {
         Gateway {
             snapshot: ArcSwap::from_pointee(snapshot),
+            turns_away: AtomicBool::new(false),
         }
     }
 
     /// From now on, requests are served by `snapshot`. Those that have begun keep the one they began with.
     pub fn adopt(&self, snapshot: Snapshot) {
         self.snapshot.store(Arc::new(snapshot));
+    }
+
+    /// From now on, new requests are refused for want of memory, or taken again.
+    pub fn turn_away(&self, turns_away: bool) {
+        self.turns_away.store(turns_away, Relaxed);
     }
 
     /// Answers a request. One snapshot serves it from beginning to end.
@@ -81,6 +91,9 @@ impl Gateway {
         let mut context = Context::open(peer, head);
         context.trust(snapshot.identity.trusted_hops);
         let mut record = snapshot.open(context);
+        if self.turns_away.load(Relaxed) {
+            return turned_away(&snapshot, record, clocks);
+        }
         if let Some(front) = snapshot.fronts.find(record.context()) {
             // Boxed: its size would be that of every request.
             return Box::pin(snapshot.fronts.serve(front, record, body, clocks)).await;
@@ -104,6 +117,19 @@ impl Gateway {
         let record = snapshot.open(Context::open(peer, head));
         refuse::reply(&snapshot, record, fault, clocks)
     }
+}
+
+/// Refuses a request that there is no memory for, in the words and in the log of whom it is for.
+fn turned_away(snapshot: &Snapshot, mut record: Record, clocks: Arc<Clocks>) -> Reply {
+    let detail = "the gateway is near its memory limit and takes no new requests";
+    let fault = Fault::because(FaultKind::Overloaded, "memory", detail);
+    if let Some(front) = snapshot.fronts.find(record.context()) {
+        return snapshot.fronts.turn_away(&front, record, fault, clocks);
+    }
+    override_method(record.context_mut());
+    // Wherever it would have gone, the answer is the same.
+    let _ = find(snapshot, &mut record);
+    refuse::reply(snapshot, record, fault, clocks)
 }
 
 /// Futures that not every request needs are boxed: this one is moved with each request, and moving takes time.

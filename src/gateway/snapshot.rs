@@ -28,6 +28,7 @@ use crate::{
     },
     types::{
         context::Context,
+        memory::Memory,
         site::{Resource, Site},
     },
     upstream::{endpoint::Endpoint, group::Group, send::Destination, tls::ClientTls},
@@ -42,6 +43,8 @@ pub struct Shared {
     pub functions: BTreeMap<Box<str>, Arc<Function>>,
     /// Who makes spans of requests, if anybody takes them.
     pub tracer: Option<Arc<Tracer>>,
+    /// What is known of the process's memory.
+    pub memory: Arc<Memory>,
 }
 
 /// How long the last spans have on their way to the collector.
@@ -88,6 +91,7 @@ impl Shared {
         };
         Shared {
             tracer,
+            memory: self.memory.clone(),
             groups: model.vpc_links.iter().map(group).collect(),
             functions: model.functions.values().map(function).collect(),
         }

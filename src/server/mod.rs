@@ -8,6 +8,7 @@ pub mod h2;
 pub mod handshake;
 pub mod health;
 pub mod listen;
+pub mod memory;
 pub mod permits;
 pub mod proxy_protocol;
 pub mod registry;
@@ -31,8 +32,9 @@ pub struct Service {
     pub gateway: Arc<Gateway>,
     /// Limits on heads and connections.
     pub http: Http,
-    /// The server is about to drain: replies ask their clients to connect anew, elsewhere.
-    pub is_leaving: Arc<AtomicBool>,
+    /// The server is about to drain, or has too little memory to keep idle connections: replies ask their clients to
+    /// connect anew.
+    pub ends_keep_alive: Arc<AtomicBool>,
 }
 
 /// A connection's own facts.

@@ -14,6 +14,8 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::config::model::Http;
+
 /// Connections without a place that are dealt with at a time. The descriptors that most connections leave to everything
 /// else are twice as many.
 const SEATS: usize = 64;
@@ -103,6 +105,19 @@ impl Drop for Place {
             free.add_permits(1);
         }
     }
+}
+
+/// How many client connections a configuration allows. Each may need another one to a backend; some descriptors are kept
+/// for logs and the operator.
+pub(super) fn most_connections(http: &Http) -> usize {
+    const KEPT: u64 = 128;
+    // Whoever says how many there may be needs the descriptors for them, too.
+    let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
+    http.max_connections.unwrap_or_else(|| {
+        usize::try_from(limit.saturating_sub(KEPT) / 2)
+            .unwrap_or(usize::MAX)
+            .max(16)
+    })
 }
 
 #[cfg(test)]

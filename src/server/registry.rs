@@ -231,6 +231,17 @@ pub fn close_oldest_idle(now: Tick) -> bool {
     oldest.map(|(_, handle)| handle.displace()).is_some()
 }
 
+/// Asks all to close that wait for a request.
+pub fn close_idle(now: Tick) {
+    let waits = |handle: &Arc<Handle>| {
+        let rank = handle.rank(now);
+        rank.is_some_and(|(rank, _)| rank != Rank::InHead)
+    };
+    for handle in all().into_iter().filter(waits) {
+        handle.close();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -18,7 +18,8 @@ use tokio::{
 use super::{
     health::Checks,
     listen::{Inherited, bind_all, distribute},
-    permits::Permits,
+    memory::Guard,
+    permits::{Permits, most_connections},
     tls,
     worker::{Order, Place, Plan, Worker},
 };
@@ -90,6 +91,7 @@ struct Served {
     shared: Arc<Shared>,
     listening: Vec<Listening>,
     checks: Checks,
+    guard: Guard,
 }
 
 /// A listener that is open on all workers.
@@ -125,6 +127,7 @@ impl Server {
         let shared = Arc::new(Shared::new(model, control));
         let conductor = Arc::new(Conductor::default());
         let permits = Arc::new(Permits::new(most_connections(&model.http)));
+        let guard = Guard::start(model.memory_limit, &shared.memory, control);
         let (mut orders, mut threads) = (Vec::new(), Vec::new());
         for (number, plan) in plans(model, &shared, &arranged.listening, arranged.sockets)?
             .into_iter()
@@ -135,6 +138,7 @@ impl Server {
                 plan,
                 permits: permits.clone(),
                 conductor: conductor.clone(),
+                memory: shared.memory.clone(),
                 orders: ordered,
             };
             threads.push(worker.spawn(number)?);
@@ -153,6 +157,7 @@ impl Server {
                 shared,
                 listening: arranged.listening,
                 checks,
+                guard,
             }),
         })
     }
@@ -176,6 +181,8 @@ impl Server {
         while is_done.recv_timeout(ADOPTION).is_ok() {}
         self.permits.allow(most_connections(&model.http));
         served.checks.follow(&model, &shared, &self.control);
+        let limit = model.memory_limit;
+        served.guard.follow(limit, &shared.memory, &self.control);
         let mut left = Vec::new();
         let wanted = model.workers.unwrap_or_else(available_workers).max(1);
         if wanted != count {
@@ -291,18 +298,6 @@ fn in_effect(model: Model, admin: Option<SocketAddr>, workers: usize) -> Model {
 /// The CPUs this process may use.
 fn available_workers() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
-}
-
-/// Each client connection may need another one to a backend; some descriptors are kept for logs and the operator.
-fn most_connections(http: &Http) -> usize {
-    const KEPT: u64 = 128;
-    // Whoever says how many there may be needs the descriptors for them, too.
-    let limit = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
-    http.max_connections.unwrap_or_else(|| {
-        usize::try_from(limit.saturating_sub(KEPT) / 2)
-            .unwrap_or(usize::MAX)
-            .max(16)
-    })
 }
 
 /// Finds the listeners of a model among those that are open, and opens the others.

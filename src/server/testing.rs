@@ -72,7 +72,7 @@ impl Stage {
             service: Arc::new(Service {
                 gateway: Arc::new(gateway),
                 http: model.http.clone(),
-                is_leaving: Arc::default(),
+                ends_keep_alive: Arc::default(),
             }),
             peer: peer(),
             handle: entry.handle().clone(),

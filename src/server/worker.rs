@@ -37,6 +37,7 @@ use crate::{
     types::{
         clock::Tick,
         lifecycle::{Conductor, Phase},
+        memory::{Level, Memory},
         peer::Serves,
     },
     upstream::pool,
@@ -89,13 +90,14 @@ pub(super) struct Worker {
     pub(super) plan: Plan,
     pub(super) permits: Arc<Permits>,
     pub(super) conductor: Arc<Conductor>,
+    pub(super) memory: Arc<Memory>,
     pub(super) orders: mpsc::UnboundedReceiver<Order>,
 }
 
 /// A worker that runs.
 struct Running {
     gateway: Arc<Gateway>,
-    is_leaving: Arc<AtomicBool>,
+    ends_keep_alive: Arc<AtomicBool>,
     doors: HashMap<u64, Open>,
     permits: Arc<Permits>,
     tasks: TaskTracker,
@@ -141,7 +143,7 @@ impl Worker {
         } = self.plan;
         let mut running = Running {
             gateway: Arc::new(Gateway::new(snapshot)),
-            is_leaving: Arc::default(),
+            ends_keep_alive: Arc::default(),
             doors: HashMap::new(),
             permits: self.permits,
             tasks: TaskTracker::new(),
@@ -151,20 +153,28 @@ impl Worker {
         }
         let _ = ready.send(Ok(()));
         let sweeping = tokio::spawn(sweep());
-        running.serve(&self.conductor, self.orders).await;
+        running
+            .serve(&self.conductor, &self.memory, self.orders)
+            .await;
         sweeping.abort();
     }
 }
 
 impl Running {
     /// Serves until the server has drained or is cut.
-    async fn serve(&mut self, conductor: &Conductor, mut orders: mpsc::UnboundedReceiver<Order>) {
+    async fn serve(
+        &mut self,
+        conductor: &Conductor,
+        memory: &Memory,
+        mut orders: mpsc::UnboundedReceiver<Order>,
+    ) {
         let mut phases = conductor.subscribe();
+        let mut levels = memory.subscribe();
+        self.spare(memory.level());
         loop {
             let phase = *phases.borrow_and_update();
-            if phase >= Phase::Unready {
-                self.is_leaving.store(true, Relaxed);
-            }
+            let ends_keep_alive = phase >= Phase::Unready || memory.level() >= Level::Tight;
+            self.ends_keep_alive.store(ends_keep_alive, Relaxed);
             if phase >= Phase::Draining {
                 self.close_all();
             }
@@ -176,6 +186,7 @@ impl Running {
                 changed = phases.changed() => if changed.is_err() {
                     break;
                 },
+                Ok(()) = levels.changed() => self.spare(*levels.borrow_and_update()),
                 Some(order) = orders.recv() => self.obey(order),
                 () = ended(&tasks), if phase >= Phase::Draining => return,
             }
@@ -183,6 +194,15 @@ impl Running {
         self.close_all();
         registry::cut_all();
         let _ = tokio::time::timeout(LAST_GRACE, self.tasks.wait()).await;
+    }
+
+    /// Takes in and keeps only what memory is left for.
+    fn spare(&self, level: Level) {
+        self.gateway.turn_away(level == Level::Short);
+        if level >= Level::Tight {
+            registry::close_idle(Tick::now());
+            pool::clear();
+        }
     }
 
     fn obey(&mut self, order: Order) {
@@ -223,7 +243,7 @@ impl Running {
         let service = Arc::new(Service {
             gateway: self.gateway.clone(),
             http,
-            is_leaving: self.is_leaving.clone(),
+            ends_keep_alive: self.ends_keep_alive.clone(),
         });
         for place in places {
             let terms = Arc::new(Terms {

@@ -13,6 +13,7 @@ pub mod head;
 pub mod ids;
 pub mod known;
 pub mod lifecycle;
+pub mod memory;
 pub mod outcome;
 pub mod peer;
 pub mod reload;

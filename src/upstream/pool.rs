@@ -193,6 +193,15 @@ pub fn sweep(now: Tick) {
     });
 }
 
+/// Closes all idle HTTP/1.1 connections. Of HTTP/2 there is one to an endpoint, which may be in use.
+pub fn clear() {
+    POOLS.with_borrow_mut(|pools| {
+        let all = pools.by_endpoint.values_mut();
+        all.for_each(|pool| pool.idle = Vec::new());
+        pools.counts.idle.store(0, Relaxed);
+    });
+}
+
 /// How many idle connections this worker holds.
 pub fn idle_count() -> usize {
     POOLS.with_borrow(|pools| pools.by_endpoint.values().map(|pool| pool.idle.len()).sum())

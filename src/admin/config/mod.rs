@@ -27,13 +27,14 @@ use crate::{
     },
     route::describe::{self, Described},
     stream::shaper::{self, Bandwidth},
+    types::memory::Memory,
 };
 
-pub(super) fn effective(model: &Model) -> Answer {
-    Answer::json(StatusCode::OK, &all(model))
+pub(super) fn effective(model: &Model, memory: &Memory) -> Answer {
+    Answer::json(StatusCode::OK, &all(model, memory))
 }
 
-fn all(model: &Model) -> Value {
+fn all(model: &Model, memory: &Memory) -> Value {
     let functions: Map<String, Value> = model
         .functions
         .values()
@@ -50,6 +51,7 @@ fn all(model: &Model) -> Value {
         "admin": model.admin.map(|address| json!({ "address": address.to_string() })),
         "workers": model.workers,
         "watch": model.watch,
+        "memoryLimitBytes": memory.amount().map(|amount| amount.limit),
         "apis": model.apis.iter().map(|api| of_api(model, api)).collect::<Vec<_>>(),
         "functions": functions,
         "lambda": { "region": model.lambda.region, "accountId": model.lambda.account_id },

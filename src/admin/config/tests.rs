@@ -132,7 +132,10 @@ fn sample(directory: &Path) -> (Value, String) {
     }
     let loaded = load(&directory.join("sluicegate.yaml"), &Overrides::default());
     let findings = render(&loaded.diagnostics, false);
-    (all(&loaded.model.expect(&findings)), key)
+    (
+        all(&loaded.model.expect(&findings), &Memory::default()),
+        key,
+    )
 }
 
 fn keys(value: &Value) -> BTreeSet<&str> {

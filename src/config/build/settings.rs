@@ -69,6 +69,7 @@ impl Builder<'_> {
                 .overrides
                 .workers
                 .or(settings.workers.map(|count| count as usize)),
+            memory_limit: settings.memory_limit_bytes.map(|limit| limit.0),
             watch: self.overrides.watch || settings.watch,
             apis,
             functions,

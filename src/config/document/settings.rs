@@ -42,6 +42,10 @@ pub struct Settings {
     /// Worker threads. Default: one for each CPU this process may use. `SLUICEGATE_WORKERS` overrides it.
     #[schemars(range(min = 1, max = 1024))]
     pub workers: Option<u32>,
+    /// Bytes of memory that the gateway's process should stay below, or `unlimited`. At 85 % of them idle connections are
+    /// closed, at 95 % new requests are refused (`docs/operations.md`). Default: the limit of the process's control group,
+    /// for what counts against that; none without one.
+    pub memory_limit_bytes: Option<ByteLimit>,
     /// Load the configuration anew when one of its files changes: the configuration itself, documents, certificates.
     /// SIGHUP always does. Default: false; `serve --watch` overrides it.
     pub watch: bool,

@@ -22,6 +22,8 @@ pub struct Model {
     pub admin: Option<SocketAddr>,
     /// Worker threads; `None` for one per CPU.
     pub workers: Option<usize>,
+    /// Bytes of memory for the gateway's process; `None` for its control group's limit, all for no limit.
+    pub memory_limit: Option<u64>,
     /// Whether it is loaded anew when its files change.
     pub watch: bool,
     /// The APIs, in the order of the configuration.

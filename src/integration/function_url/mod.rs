@@ -13,7 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 
-pub use refusal::unknown;
+pub use refusal::{of_fault as refused, unknown};
 
 use super::{
     function::{Answered, Call, Direct, HEAVY, MOST_EVENT, Refused, content_length, trace, whole},

@@ -56,7 +56,8 @@ pub(super) fn of(fault: InvokeFault) -> Refused {
     }
 }
 
-fn of_fault(fault: Fault) -> Refused {
+/// The answer to a call that failed, or was refused, here.
+pub fn of_fault(fault: Fault) -> Refused {
     let row = fault.kind.row();
     match fault.kind {
         FaultKind::BodyTooLarge => too_large(fault),
@@ -70,7 +71,11 @@ fn of_fault(fault: Fault) -> Refused {
 fn told(fault: Fault) -> Refused {
     let row = fault.kind.row();
     let body = json!({ "Message": row.message }).to_string();
-    refused(row.status, row.error_type, body, fault)
+    let mut refused = refused(row.status, row.error_type, body, fault);
+    if row.status == 503 {
+        refused.fields.push(b"Retry-After", b"1");
+    }
+    refused
 }
 
 fn too_large(fault: Fault) -> Refused {
@@ -134,6 +139,10 @@ mod tests {
             failed(FaultKind::BodyTimeout),
             (408, r#"{"Message":"Request Timeout"}"#.to_owned())
         );
+        let overloaded = of_fault(Fault::new(FaultKind::Overloaded, "why"));
+        let fields = String::from_utf8_lossy(overloaded.fields.wire());
+        assert_eq!(overloaded.status, 503);
+        assert!(fields.contains("\r\nRetry-After: 1\r\n"), "{fields}");
         let throttle = Refusal::new(429, "TooManyRequestsException", "Rate Exceeded.")
             .because("ReservedFunctionConcurrentInvocationLimitExceeded");
         assert_eq!(

@@ -18,7 +18,7 @@ use serde_json::json;
 
 pub use events::Events;
 pub use operation::Operation;
-pub use refusal::unknown_operation;
+pub use refusal::{of_fault as refused, unknown_operation};
 
 use super::{
     function::{Answered, Call, Direct, HEAVY, MOST_EVENT, Refused, TOO_LARGE, trace, whole},

@@ -43,8 +43,13 @@ fn because(refusal: &Refusal, kind: FaultKind, reason: &'static str, detail: &st
 pub(super) fn of(fault: InvokeFault) -> Refused {
     match fault {
         InvokeFault::Refused(refusal) => answer(&refusal, fault_of_refusal(&refusal)),
-        InvokeFault::Failed(fault) => answer(&refusal_of(&fault), fault),
+        InvokeFault::Failed(fault) => of_fault(fault),
     }
+}
+
+/// The answer to a call that failed, or was refused, here.
+pub fn of_fault(fault: Fault) -> Refused {
+    answer(&refusal_of(&fault), fault)
 }
 
 /// Lambda's words for a fault of the gateway's.
@@ -91,7 +96,7 @@ fn answer(refusal: &Refusal, fault: Fault) -> Refused {
         b"x-amzn-ErrorType",
         refusal.error_type.as_bytes(),
     );
-    if refusal.status == 429 {
+    if matches!(refusal.status, 429 | 503) {
         fields.push(b"Retry-After", b"1");
     }
     let side = if refusal.status < 500 {
@@ -161,6 +166,8 @@ mod tests {
             let (said, fields, _) = text(&of(InvokeFault::Failed(Fault::new(kind, "why"))));
             assert_eq!(said, status, "{kind:?}");
             assert!(fields.contains(error_type), "{kind:?}: {fields}");
+            let comes_again = fields.contains("\r\nRetry-After: 1\r\n");
+            assert_eq!(comes_again, status == 503, "{kind:?}: {fields}");
         }
     }
 }

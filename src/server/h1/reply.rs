@@ -83,7 +83,7 @@ impl<S: ClientStream> Connection<S> {
             && !is_close_delimited
             && inbound.can_be_followed()
             && !self.origin.handle.is_closing()
-            && !self.origin.service.is_leaving.load(Relaxed);
+            && !self.origin.service.ends_keep_alive.load(Relaxed);
         let is_chunked = reply.length() == Length::Unknown && !is_old;
         inbound.forget_unless_begun();
         encode_head(self.out.front(), &reply, is_old, is_chunked, keeps);

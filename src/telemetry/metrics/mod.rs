@@ -33,6 +33,7 @@ use crate::types::{
     site::{Resource, Site},
 };
 use histogram::{Histogram, LATENCY, STREAM};
+pub use process::resident;
 pub use reloads::reload;
 pub use write::write;
 

@@ -68,7 +68,8 @@ fn descriptor_limit() -> Option<u64> {
         .map(|(soft, _)| soft)
 }
 
-fn resident() -> Option<u64> {
+/// Resident memory of this process.
+pub fn resident() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status
         .lines()

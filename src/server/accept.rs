@@ -113,7 +113,7 @@ impl Acceptor {
         let (permits, tasks, door) = (self.permits.clone(), self.tasks.clone(), self.door.clone());
         self.tasks.spawn(async move {
             let _seat = seat;
-            let place = if is_awaited {
+            let place = if is_awaited || permits.room().ask().await {
                 permits.wait().await
             } else {
                 None

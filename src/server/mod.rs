@@ -13,6 +13,7 @@ pub mod permits;
 pub mod proxy_protocol;
 pub mod registry;
 pub mod reload;
+pub mod room;
 pub mod run;
 #[cfg(test)]
 mod testing;

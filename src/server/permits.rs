@@ -14,6 +14,7 @@ use std::{
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::room::Room;
 use crate::config::model::Http;
 
 /// Connections without a place that are dealt with at a time. The descriptors that most connections leave to everything
@@ -30,6 +31,7 @@ pub struct Permits {
     /// Places that were taken away while they were in use.
     owed: AtomicUsize,
     lobby: Arc<Semaphore>,
+    room: Room,
 }
 
 impl Permits {
@@ -41,6 +43,7 @@ impl Permits {
             most: AtomicUsize::new(most),
             owed: AtomicUsize::new(0),
             lobby: Arc::new(Semaphore::new(SEATS)),
+            room: Room::default(),
         }
     }
 
@@ -83,6 +86,11 @@ impl Permits {
         let waited = tokio::time::timeout(PATIENCE, self.free.acquire()).await;
         waited.ok()?.ok()?.forget();
         Some(Place(self.clone()))
+    }
+
+    /// Where a place can be asked for that is in use.
+    pub fn room(&self) -> &Room {
+        &self.room
     }
 
     /// A seat in the lobby, if one is free.

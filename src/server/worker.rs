@@ -153,10 +153,13 @@ impl Worker {
         }
         let _ = ready.send(Ok(()));
         let sweeping = tokio::spawn(sweep());
+        let permits = running.permits.clone();
+        let making_room = tokio::spawn(async move { permits.room().answer().await });
         running
             .serve(&self.conductor, &self.memory, self.orders)
             .await;
         sweeping.abort();
+        making_room.abort();
     }
 }
 

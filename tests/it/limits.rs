@@ -145,3 +145,24 @@ async fn slow_heads_make_room_when_nothing_else_does() {
     next.send("Host: test\r\n\r\n").await;
     assert_eq!(next.answer().await.1, "ok");
 }
+
+#[tokio::test]
+async fn a_worker_without_idle_connections_makes_room_on_the_others() {
+    const PLACES: usize = 4;
+    let settings = format!(
+        "listeners: [{{address: 127.0.0.1:0}}]\nworkers: 4\nhttp: {{maxConnections: {PLACES}}}\n\
+         accessLog: {{path: access.log}}\napis: [{{definition: api.yaml}}]\n"
+    );
+    let backend = Backend::start()
+        .await
+        .always("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    let api = document(&proxy("/{proxy+}", backend, ""));
+    let gateway = Gateway::from_files(&[("sluicegate.yaml", &settings), ("api.yaml", &api)]);
+    let mut clients = Vec::new();
+    for _ in 0..PLACES * 10 {
+        let mut client = Client::connect(gateway.address).await;
+        client.send("GET /x HTTP/1.1\r\nHost: test\r\n\r\n").await;
+        assert_eq!(status(&client.answer().await.0), 200);
+        clients.push(client);
+    }
+}

@@ -510,11 +510,20 @@ async fn after_a_hand_over_the_operators_connections_are_the_new_processs() {
 #[tokio::test]
 async fn without_a_descriptor_left_each_probe_is_answered_in_its_turn() {
     let process = Process::start(&[("api.yaml", &document(&mock("/ping", "ok")))], "").await;
-    process.ask_admin("GET /readyz").await;
-    let open = fs::read_dir(format!("/proc/{}/fd", process.id())).unwrap();
-    let open: Vec<u64> = open
-        .filter_map(|it| it.unwrap().file_name().to_str()?.parse().ok())
-        .collect();
+    let descriptors = || {
+        let open = fs::read_dir(format!("/proc/{}/fd", process.id())).unwrap();
+        open.filter_map(|it| it.unwrap().file_name().to_str()?.parse().ok())
+            .collect::<std::collections::BTreeSet<u64>>()
+    };
+    // What it opens and closes as it starts must be over: the limit is to leave none free.
+    let mut open = descriptors();
+    loop {
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        let now = descriptors();
+        if std::mem::replace(&mut open, now.clone()) == now {
+            break;
+        }
+    }
     let free = (0..65_536).find(|number| !open.contains(number)).unwrap();
     let id = i32::try_from(process.id()).unwrap();
     rlimit::prlimit(id, rlimit::Resource::NOFILE, Some((free, free)), None).unwrap();

@@ -21,7 +21,7 @@ use super::{
     client_stream::ClientStream,
     h1, h2, handshake,
     permits::{Permits, Place},
-    registry::{Entry, close_oldest_idle},
+    registry::{Entry, Rank, close_oldest_idle},
     tls::facts,
 };
 use crate::{
@@ -109,11 +109,14 @@ impl Acceptor {
             turn_away_at_once(tcp, terms.tls.is_none());
             return false;
         };
-        let is_awaited = close_oldest_idle(Tick::now());
+        let is_awaited = close_oldest_idle(Tick::now(), Rank::Kept);
         let (permits, tasks, door) = (self.permits.clone(), self.tasks.clone(), self.door.clone());
         self.tasks.spawn(async move {
             let _seat = seat;
-            let place = if is_awaited || permits.room().ask().await {
+            let room = permits.room();
+            // Those that can be spared easily are looked for everywhere before any other.
+            let place = if is_awaited || room.ask(Rank::Kept).await || room.ask(Rank::InHead).await
+            {
                 permits.wait().await
             } else {
                 None

@@ -129,7 +129,7 @@ impl Handle {
 
 /// What a connection without an exchange does, those first that can be spared most easily.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
+pub enum Rank {
     /// It waits for the next request.
     Kept,
     /// It has said nothing yet.
@@ -220,12 +220,13 @@ pub fn cut_all() {
 
 /// Asks the connection that has been idle for longest to close. One that hasn't had its first request, or is in the middle
 /// of a head, is asked only if there is no other, and if it had time enough for it: it would serve a request that has just
-/// come, and make no room. Whether there was one.
-pub fn close_oldest_idle(now: Tick) -> bool {
+/// come, and make no room. None is asked that ranks behind `last`. Whether there was one.
+pub fn close_oldest_idle(now: Tick, last: Rank) -> bool {
     let oldest = HANDLES.with_borrow(|handles| {
         handles
             .iter()
             .filter_map(|(_, handle)| Some((handle.rank(now)?, handle.clone())))
+            .filter(|((rank, _), _)| *rank <= last)
             .min_by_key(|(rank, _)| *rank)
     });
     oldest.map(|(_, handle)| handle.displace()).is_some()
@@ -267,6 +268,7 @@ mod tests {
         });
         let busy = Entry::new(Arc::default(), 0);
         let closing = |entry: &Entry| entry.handle().is_closing();
+        let close_oldest_idle = |now| close_oldest_idle(now, Rank::InHead);
         for next in [&older, &kept, &silent, &late, &slow] {
             assert!(!closing(next));
             assert!(close_oldest_idle(now));
@@ -277,5 +279,7 @@ mod tests {
         fresh.handle().set_idle(Tick::from_micros(2));
         assert!(close_oldest_idle(now));
         assert!(closing(&fresh));
+        let silent = entry(1, false);
+        assert!(!super::close_oldest_idle(now, Rank::Kept) && !closing(&silent));
     }
 }

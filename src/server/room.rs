@@ -9,7 +9,7 @@ use std::{
 
 use tokio::sync::{broadcast, oneshot};
 
-use super::registry::close_oldest_idle;
+use super::registry::{Rank, close_oldest_idle};
 use crate::types::clock::Tick;
 
 /// Questions that a worker may leave unread.
@@ -17,9 +17,12 @@ const UNREAD: usize = 64;
 /// How long an answer is waited for: a worker may be busy for a moment.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Whoever has a connection to spare takes this, and says so.
+/// Whoever has a connection to spare takes the answer's sender, and says so.
 #[derive(Debug)]
-struct Question(Mutex<Option<oneshot::Sender<()>>>);
+struct Question {
+    last: Rank,
+    say: Mutex<Option<oneshot::Sender<()>>>,
+}
 
 /// The workers as those who ask see them.
 #[derive(Debug)]
@@ -44,10 +47,11 @@ impl Room {
         }
     }
 
-    /// Whether a worker has asked one of its connections to close.
-    pub async fn ask(&self) -> bool {
+    /// Whether a worker has asked one of its connections to close that doesn't rank behind `last`.
+    pub async fn ask(&self, last: Rank) -> bool {
         let (say, said) = oneshot::channel();
-        let question = Question(Mutex::new(Some(say)));
+        let say = Mutex::new(Some(say));
+        let question = Question { last, say };
         // Once the last of them has passed it over, it is gone, and so is the answer.
         self.0.send(Arc::new(question)).is_ok()
             && matches!(tokio::time::timeout(PATIENCE, said).await, Ok(Ok(())))
@@ -56,9 +60,9 @@ impl Room {
 
 impl Question {
     fn consider(&self) {
-        let mut say = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut say = self.say.lock().unwrap_or_else(PoisonError::into_inner);
         if say.as_ref().is_some_and(|say| !say.is_closed())
-            && close_oldest_idle(Tick::now())
+            && close_oldest_idle(Tick::now(), self.last)
             && let Some(say) = say.take()
         {
             let _ = say.send(());
@@ -74,7 +78,7 @@ mod tests {
     #[tokio::test]
     async fn one_worker_that_can_makes_room_and_who_finds_none_is_told() {
         let room = Arc::new(Room::default());
-        assert!(!room.ask().await);
+        assert!(!room.ask(Rank::Kept).await);
         let (tell, told) = std::sync::mpsc::channel();
         let workers: Vec<_> = [0, 2, 2]
             .map(|count| {
@@ -104,7 +108,7 @@ mod tests {
             tokio::task::yield_now().await;
         }
         for is_met in [true, true, true, true, false, false] {
-            assert_eq!(room.ask().await, is_met);
+            assert_eq!(room.ask(Rank::Kept).await, is_met);
         }
     }
 }

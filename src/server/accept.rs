@@ -18,7 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
     Origin, Service,
-    client_stream::ClientStream,
+    client_stream::{ClientStream, linger},
     h1, h2, handshake,
     permits::{Permits, Place},
     registry::{Entry, Rank, close_oldest_idle},
@@ -257,9 +257,8 @@ async fn turn_away(mut tcp: TcpStream, is_plain: bool) {
     }
     let write = async {
         let _ = tcp.write_all(no_room().as_bytes()).await;
-        let _ = tcp.shutdown().await;
         // What the client sends meanwhile is taken, or the answer might be lost to a reset.
-        let _ = tokio::io::AsyncReadExt::read(&mut tcp, &mut [0; 4096]).await;
+        linger(tcp).await;
     };
     let _ = tokio::time::timeout(Duration::from_secs(1), write).await;
 }

@@ -153,6 +153,10 @@ exec env -i {environment} {tool("setpriv")} --no-new-privs {tool("chroot")} --us
 
     def end(self) -> None:
         """Ends all that runs."""
+        # By itself: the kernel forgets `--kill-child` when the first process changes its user.
+        if self.pid and self._unshare.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
         for process in [self._unshare, *self._others]:
             process.kill()
             process.wait()

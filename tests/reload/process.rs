@@ -42,10 +42,17 @@ pub fn sluicegate(arguments: &[&str]) -> Command {
     command
 }
 
-/// A port that nobody listens on, most likely.
+/// A port that nobody listens on, and that the kernel gives to no outgoing connection of another test.
 pub fn free_port() -> u16 {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    socket.local_addr().unwrap().port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id().wrapping_mul(64);
+    loop {
+        let number = first.wrapping_add(NEXT.fetch_add(1, Relaxed));
+        let port = 10_000 + u16::try_from(number % 20_000).unwrap();
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// The path item of a mock that answers `text`.

@@ -32,7 +32,6 @@ use super::{
 use crate::{
     config::model::Http,
     gateway::{Gateway, snapshot::Snapshot},
-    integration::invoke_api::background,
     stream::unattended,
     types::{
         clock::Tick,
@@ -230,8 +229,7 @@ impl Running {
             }
             Order::Lend(lent) => drop(lent.send(self.lend())),
             Order::Count(count) => {
-                let unawaited = background::count() + unattended::count();
-                let _ = count.send(registry::exchanges() + unawaited);
+                let _ = count.send(registry::exchanges() + unattended::count());
             }
         }
     }
@@ -317,7 +315,6 @@ impl Running {
 /// Everything has ended: the connections, and then what nobody waited for on one.
 async fn ended(connections: &TaskTracker) {
     connections.wait().await;
-    background::ended().await;
     unattended::ended().await;
 }
 

@@ -1,5 +1,5 @@
-//! Calls that go on when their client goes away (`onClientDisconnect: finish`): those of this thread's worker, which
-//! doesn't end before they do.
+//! Calls that go on without a client, because it went away (`onClientDisconnect: finish`) or never waited (events of the
+//! Invoke API): those of this thread's worker, which doesn't end before they do.
 
 use std::{future::Future, pin::pin};
 

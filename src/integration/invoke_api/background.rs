@@ -1,8 +1,10 @@
-//! Invocations that nobody waits for: those of this thread's worker, which doesn't end before they do.
+//! Invocations that nobody waits for. A worker doesn't end before its own have.
 
-use std::future::Future;
+use std::future::{Future, ready};
 
 use tokio_util::task::TaskTracker;
+
+use crate::stream::unattended;
 
 /// Invocations that a worker has open at a time.
 const MOST: usize = 1000;
@@ -13,24 +15,16 @@ thread_local! {
 
 /// Runs an invocation, unless there are too many. Says whether it does.
 pub(super) fn run(invocation: impl Future<Output = ()> + Send + 'static) -> bool {
-    let open = OPEN.with(Clone::clone);
-    let has_room = open.len() < MOST;
+    let has_room = OPEN.with(TaskTracker::len) < MOST;
     if has_room {
-        open.spawn(invocation);
+        let open = OPEN.with(TaskTracker::token);
+        let invocation = async move {
+            invocation.await;
+            drop(open);
+        };
+        unattended::run(invocation, ready(()));
     }
     has_room
-}
-
-/// How many there are.
-pub fn count() -> usize {
-    OPEN.with(TaskTracker::len)
-}
-
-/// Waits for the end of all there are.
-pub async fn ended() {
-    let open = OPEN.with(Clone::clone);
-    open.close();
-    open.wait().await;
 }
 
 #[cfg(test)]
@@ -49,7 +43,6 @@ mod tests {
         while !run(pending()) {
             tokio::task::yield_now().await;
         }
-        assert_eq!(count(), MOST);
-        assert!(futures_util::poll!(std::pin::pin!(ended())).is_pending());
+        assert!(futures_util::poll!(std::pin::pin!(unattended::ended())).is_pending());
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Signatures are accepted and not looked at: who reaches the listener may invoke its functions.
 
-pub mod background;
+mod background;
 mod events;
 mod operation;
 mod options;

@@ -3,9 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
-    SerialNumber, date_time_ymd,
+    CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, SerialNumber, date_time_ymd,
 };
 use rustls::{
     AlertDescription, ClientConfig, RootCertStore, ServerConfig,
@@ -19,20 +17,9 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, TlsConnector, client::TlsStream};
 
 use crate::support::{
-    Backend, Client, Gateway, document, failed_handshakes, header, one_more_has_failed, proxy,
-    status, within,
+    Backend, Client, Gateway, Issuer, authority, document, failed_handshakes, header,
+    one_more_has_failed, proxy, revoking, status, within,
 };
-
-type Issuer = CertifiedIssuer<'static, KeyPair>;
-
-/// An authority of this name.
-fn authority(name: &str) -> Issuer {
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-}
 
 /// A client's certificate, changed by `change`, and its key.
 fn issued(issuer: &Issuer, change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
@@ -60,20 +47,7 @@ fn gateway(backend: SocketAddr, issuer: &Issuer, more: &str) -> (Gateway, String
         backend,
         "responseTransferMode: STREAM\ntimeoutInMillis: 60000",
     ));
-    let params = CertificateRevocationListParams {
-        this_update: date_time_ymd(2020, 1, 1),
-        next_update: date_time_ymd(2050, 1, 1),
-        crl_number: SerialNumber::from(1),
-        issuing_distribution_point: None,
-        revoked_certs: vec![RevokedCertParams {
-            serial_number: SerialNumber::from(99),
-            revocation_time: date_time_ymd(2020, 1, 1),
-            reason_code: None,
-            invalidity_date: None,
-        }],
-        key_identifier_method: KeyIdMethod::Sha256,
-    };
-    let revoked = params.signed_by(issuer).unwrap().pem().unwrap();
+    let (_, revoked) = revoking(issuer, 99);
     let gateway = Gateway::from_files(&[
         ("sluicegate.yaml", &settings),
         ("api.yaml", &api),

@@ -3,11 +3,7 @@
 
 use std::sync::Arc;
 
-use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams,
-    SerialNumber, date_time_ymd,
-};
+use rcgen::{CertificateParams, ExtendedKeyUsagePurpose, KeyPair, SerialNumber};
 use rustls::{
     ClientConfig, HandshakeKind, RootCertStore,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
@@ -16,39 +12,10 @@ use rustls::{
 use crate::{
     certificate, handshake,
     process::{Process, mock},
-    support::{document, status, within},
+    support::{Issuer, authority, document, revoking, status, within},
 };
 
-type Issuer = CertifiedIssuer<'static, KeyPair>;
-
 const PING: &str = "GET /ping HTTP/1.1\r\nHost: localhost\r\n\r\n";
-
-fn authority(name: &str) -> Issuer {
-    let mut params = CertificateParams::default();
-    params.distinguished_name.push(DnType::CommonName, name);
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
-}
-
-/// The list of an authority that has revoked the certificate of this number, as DER and as PEM.
-fn revoking(issuer: &Issuer, serial: u64) -> (Vec<u8>, String) {
-    let params = CertificateRevocationListParams {
-        this_update: date_time_ymd(2020, 1, 1),
-        next_update: date_time_ymd(2050, 1, 1),
-        crl_number: SerialNumber::from(1),
-        issuing_distribution_point: None,
-        revoked_certs: vec![RevokedCertParams {
-            serial_number: SerialNumber::from(serial),
-            revocation_time: date_time_ymd(2020, 1, 1),
-            reason_code: None,
-            invalidity_date: None,
-        }],
-        key_identifier_method: KeyIdMethod::Sha256,
-    };
-    let list = params.signed_by(issuer).unwrap();
-    (list.der().to_vec(), list.pem().unwrap())
-}
 
 /// A client that trusts the gateway's certificate, with one of its own from `issuer`. It resumes its sessions.
 fn client(gateway: &str, issuer: &Issuer, serial: u64) -> Arc<ClientConfig> {

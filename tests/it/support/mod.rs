@@ -1,11 +1,13 @@
 //! Gateways, backends and clients for tests.
 
+mod authority;
 mod backend;
 mod client;
 mod gateway;
 
 use std::{future::Future, time::Duration};
 
+pub use authority::{Issuer, authority, revoking};
 pub use backend::{Backend, Conn};
 pub use client::{Client, End};
 pub use gateway::{Gateway, document, proxy};
